@@ -1,0 +1,32 @@
+# Two commands: `make quickstart` and `make test`. Both make .venv first, with pip, under constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: quickstart test test-slow lint alpacaeval-pool clean
+.DEFAULT_GOAL := test
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: larpo_ir needs Python 3.11 or newer; name one: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+quickstart: .venv/installed  ## the embedded default: align a small policy with four objectives
+	$(BIN)/larpo-ir quickstart
+
+test: lint  ## all tests but the slow studies
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
+test-slow: .venv/installed  ## the studies that take minutes
+	$(BIN)/python -m pytest -m slow -o addopts="-q --strict-markers"
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv runs build dist *.egg-info
