@@ -1,0 +1,341 @@
+"""`LarPOTrainer`: a `transformers.Trainer` that eats ranked lists.
+
+Whatever works with a Trainer works here as its users expect: accelerate, DeepSpeed, FSDP, PEFT, gradient
+checkpointing and accumulation, `report_to`, checkpoints and resuming.
+
+A training example is one ranked list (see `larpo_ir.lists`). It is tokenised once, before training. Reference
+log-probabilities are taken from the column `ref_logps` or computed once, before training, so that no
+reference model sits in memory while the policy trains.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate.utils import gather_object
+from datasets import Dataset
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, Trainer, TrainingArguments
+from transformers.trainer_utils import EvalLoopOutput
+
+from larpo_ir.lists import check_lists
+from larpo_ir.objectives import Objective, get_objective
+from larpo_ir.scoring import (
+    TokenizedList,
+    context_length,
+    fit,
+    list_mask,
+    pad_rows,
+    pad_token_of,
+    score_lists,
+    sequence_logprobs,
+    tokenize_lists,
+    tokenize_prompts,
+)
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+    from transformers import PreTrainedTokenizerBase
+
+TOKENIZED_COLUMNS = ["prompt_ids", "completion_ids", "scores", "ref_logps"]
+
+
+@dataclass
+class LarPOConfig(TrainingArguments):
+    """`TrainingArguments` and what a ranking objective needs besides.
+
+    **Objective.** `objective`: a name from `available_objectives()`. `beta`: its β; None takes the objective's
+    own default. `objective_parameters`: its other parameters, e.g. `{"gamma": 1.0}` for SimPO.
+
+    **Sequences.** `max_length`: tokens of prompt and response together; None is the model's context.
+    `append_eos`: whether responses given as text end with EOS; responses with `completion_ids` are taken as they
+    are. `disable_dropout`: dropout makes log π noisy and unequal to the reference, so it is off (transformers
+    trains with it on).
+
+    **Defaults that differ from transformers'**: `learning_rate` 5e-7, the paper's for full-size models;
+    `logging_steps` 10; `remove_unused_columns` False, since lists are no model inputs.
+    """
+
+    objective: str = field(
+        default="larpo_lambdarank", metadata={"help": "A name from available_objectives()."}
+    )
+    beta: float | None = field(default=None, metadata={"help": "The objective's β; None: its own default."})
+    objective_parameters: dict[str, Any] | None = field(
+        default=None,
+        metadata={"help": "The objective's other parameters, as a dict (JSON on the command line)."},
+    )
+    max_length: int | None = field(default=None, metadata={"help": "Tokens of prompt and response together."})
+    append_eos: bool = field(default=True, metadata={"help": "Whether responses given as text end with EOS."})
+    disable_dropout: bool = field(default=True, metadata={"help": "Switch off dropout in the policy."})
+    learning_rate: float = field(default=5e-7, metadata={"help": "Initial learning rate."})
+    logging_steps: float = field(default=10, metadata={"help": "Log every so many optimiser steps."})
+    remove_unused_columns: bool = field(
+        default=False, metadata={"help": "Must be False: lists are no model inputs."}
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.build_objective()  # a misspelt objective is an error now, not after hours of sampling
+
+    def build_objective(self) -> Objective:
+        """The objective these settings describe. Raises `ValueError` for unknown names, listing the choices."""
+        parameters = dict(self.objective_parameters or {})
+        if self.beta is not None:
+            parameters["beta"] = self.beta
+        return get_objective(self.objective, **parameters)
+
+
+class ListCollator:
+    """Tokenised lists -> padded tensors.
+
+    Sequences are rows: `input_ids, attention_mask, completion_mask` [sum of list sizes, tokens]. What belongs to
+    lists is [batch, list]: `rewards, mask, lengths` and, when known, `ref_logps`.
+    """
+
+    def __init__(self, pad_token_id: int) -> None:
+        self.pad_token_id = pad_token_id
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Tensor]:
+        mask = list_mask([example["scores"] for example in examples])
+
+        def padded(values: list[list[float]]) -> Tensor:
+            flat = torch.tensor([value for row in values for value in row], dtype=torch.float32)
+            return torch.zeros(mask.shape).masked_scatter(mask, flat)
+
+        rows = [(example["prompt_ids"], ids) for example in examples for ids in example["completion_ids"]]
+        batch = pad_rows(rows, self.pad_token_id)
+        batch |= {
+            "mask": mask,
+            "rewards": padded([example["scores"] for example in examples]),
+            "lengths": padded(
+                [[float(len(ids)) for ids in example["completion_ids"]] for example in examples]
+            ),
+        }
+        if "ref_logps" in examples[0]:
+            batch["ref_logps"] = padded([example["ref_logps"] for example in examples])
+        return batch
+
+
+def tokenize_dataset(
+    dataset: Dataset, tokenizer: PreTrainedTokenizerBase, *, max_length: int | None, append_eos: bool = True
+) -> Dataset:
+    """Ranked lists as token ids: `prompt_ids, completion_ids, scores [, ref_logps]`, one row a list.
+
+    `completion_ids` in the lists are used as they are: what was sampled need not be what a tokenizer makes of
+    its text. Raises `ValueError` for invalid lists and for prompts that leave no room for a response.
+    """
+    check_lists(dataset)
+
+    def tokenize(rows: dict[str, list[Any]], indices: list[int]) -> dict[str, list[Any]]:
+        if "completion_ids" in rows:
+            prompts = tokenize_prompts(tokenizer, rows["prompt"])
+            lists = [
+                fit(TokenizedList(ids, responses), max_length, where=f"list {index}: its prompt")
+                for index, ids, responses in zip(indices, prompts, rows["completion_ids"], strict=True)
+            ]
+        else:
+            lists = tokenize_lists(
+                tokenizer, rows["prompt"], rows["completions"], append_eos=append_eos, max_length=max_length
+            )
+        return {
+            "prompt_ids": [tokens.prompt_ids for tokens in lists],
+            "completion_ids": [tokens.completion_ids for tokens in lists],
+            "num_truncated": [tokens.num_truncated for tokens in lists],
+        }
+
+    drop = [column for column in dataset.column_names if column not in TOKENIZED_COLUMNS]
+    return dataset.map(
+        tokenize,
+        batched=True,
+        with_indices=True,
+        remove_columns=drop,
+        load_from_cache_file=False,
+        desc="Tokenising",
+    )
+
+
+class LarPOTrainer(Trainer):
+    """Trains a causal language model on ranked lists with a ranking objective.
+
+    `model`: a model or a path. `ref_model`: the reference policy; None is the model as it is when training
+    starts (with PEFT: the model without its adapter). It is used once, before training, and only if the objective
+    needs it and the lists carry no `ref_logps`. `train_dataset`, `eval_dataset`: ranked lists.
+    `peft_config`: train an adapter instead of the model. Everything else is `transformers.Trainer`'s.
+
+    Besides the loss it logs `accuracy`, `margin`, `ndcg`, `logps/best`, `logps/worst` and `kl`, see
+    `larpo_ir.objectives.ranking_metrics`; evaluation returns them with the prefix `eval_`.
+
+    Raises `ValueError` for invalid lists (naming the row) and unknown objectives (listing the choices).
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel | nn.Module | str,
+        ref_model: PreTrainedModel | nn.Module | None = None,
+        args: LarPOConfig | None = None,
+        train_dataset: Dataset | None = None,
+        eval_dataset: Dataset | dict[str, Dataset] | None = None,
+        processing_class: PreTrainedTokenizerBase | None = None,
+        peft_config: PeftConfig | None = None,
+        **kwargs: Any,
+    ) -> None:
+        args = LarPOConfig(output_dir="larpo_output") if args is None else args
+        path = (
+            model if isinstance(model, str) else getattr(getattr(model, "config", None), "_name_or_path", "")
+        )
+        if isinstance(model, str):
+            model = AutoModelForCausalLM.from_pretrained(model)
+        if processing_class is None:
+            processing_class = AutoTokenizer.from_pretrained(path)
+        if peft_config is not None:
+            from peft import get_peft_model
+
+            model = get_peft_model(model, peft_config)
+            if args.gradient_checkpointing:  # gradients must reach the adapters through frozen embeddings
+                model.enable_input_require_grads()
+        if args.disable_dropout:
+            for module in model.modules():
+                if isinstance(module, nn.Dropout):
+                    module.p = 0.0
+
+        self.objective: Objective = args.build_objective()
+        self._metrics: dict[str, list[float]] = defaultdict(list)
+        self._tokenizer = processing_class
+        self._max_length = args.max_length or context_length(model)
+
+        def tokenized(dataset: Dataset | None) -> Dataset | None:
+            if dataset is None:
+                return None
+            return tokenize_dataset(
+                dataset, self._tokenizer, max_length=self._max_length, append_eos=args.append_eos
+            )
+
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=kwargs.pop("data_collator", None) or ListCollator(pad_token_of(processing_class)),
+            train_dataset=tokenized(train_dataset),
+            eval_dataset={name: tokenized(lists) for name, lists in eval_dataset.items()}
+            if isinstance(eval_dataset, dict)
+            else tokenized(eval_dataset),
+            processing_class=processing_class,
+            **kwargs,
+        )
+        self.model_accepts_loss_kwargs = False  # the loss is a mean over lists, whatever their tokens
+        if self.train_dataset is not None:
+            self.num_truncated = sum(self.train_dataset["num_truncated"])
+            self.train_dataset = self._with_reference(self.train_dataset, ref_model)
+        if isinstance(self.eval_dataset, dict):
+            self.eval_dataset = {
+                n: self._with_reference(lists, ref_model) for n, lists in self.eval_dataset.items()
+            }
+        elif self.eval_dataset is not None:
+            self.eval_dataset = self._with_reference(self.eval_dataset, ref_model)
+
+    def _with_reference(self, dataset: Dataset, ref_model: nn.Module | None) -> Dataset:
+        """Add `ref_logps` unless they are there or the objective does without."""
+        dataset = dataset.remove_columns("num_truncated")
+        if "ref_logps" in dataset.column_names or not self.objective.needs_reference:
+            return dataset
+        lists = [
+            TokenizedList(prompt, responses)
+            for prompt, responses in zip(dataset["prompt_ids"], dataset["completion_ids"], strict=True)
+        ]
+        logps = self._reference_logprobs(lists, ref_model)
+        return dataset.add_column("ref_logps", logps)
+
+    @torch.no_grad()
+    def _reference_logprobs(
+        self, lists: list[TokenizedList], ref_model: nn.Module | None
+    ) -> list[list[float]]:
+        model = self.accelerator.unwrap_model(self.model) if ref_model is None else ref_model
+        model = model.to(self.args.device)
+        adapter = getattr(model, "disable_adapter", None) if ref_model is None else None
+        training = model.training
+        model.eval()
+        rank, world, size = self.args.process_index, self.args.world_size, self.args.eval_batch_size
+        mine, scores = lists[rank::world], []  # each process scores its share, then all are gathered
+        with adapter() if adapter is not None else nullcontext():
+            for start in tqdm(range(0, len(mine), size), desc="Reference log-probabilities", disable=None):
+                batch = mine[start : start + size]
+                values = score_lists(model, batch, pad_token_id=pad_token_of(self._tokenizer)).tolist()
+                scores += [
+                    row[: len(tokens.completion_ids)] for row, tokens in zip(values, batch, strict=True)
+                ]
+        model.train(training)
+        gathered = gather_object(list(zip(range(rank, len(lists), world), scores, strict=True)))
+        return [row for _, row in sorted(gathered)[: len(lists)]]
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        logps = sequence_logprobs(
+            model, inputs["input_ids"], inputs["attention_mask"], inputs["completion_mask"]
+        )
+        mask = inputs["mask"]
+        output = self.objective(
+            torch.zeros(mask.shape, device=logps.device).masked_scatter(mask, logps),
+            inputs["rewards"],
+            mask,
+            ref_logps=inputs.get("ref_logps"),
+            lengths=inputs["lengths"],
+        )
+        for name, value in output.metrics.items():
+            self._metrics[name if model.training else f"eval_{name}"].append(value)
+        return (output.loss, output) if return_outputs else output.loss
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Loss, and for `compute_metrics` the implicit rewards and the rewards, -inf where a list has no item."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            loss, output = self.compute_loss(model, inputs, return_outputs=True)
+        if prediction_loss_only:
+            return loss, None, None
+        absent = ~inputs["mask"]
+        scores, rewards = output.scores, inputs["rewards"]
+        return loss, scores.masked_fill(absent, -torch.inf), rewards.masked_fill(absent, -torch.inf)
+
+    def _drain(self, prefix: str) -> dict[str, float]:
+        """Means over steps and processes of the metrics collected since the last call."""
+        names = [name for name in self._metrics if name.startswith("eval_") == (prefix == "eval")]
+        mine = {name.removeprefix("eval_"): self._metrics.pop(name) for name in names}
+        totals: dict[str, list[float]] = defaultdict(list)
+        for metrics in gather_object([mine]) if self.args.world_size > 1 else [mine]:
+            for name, values in metrics.items():
+                totals[name] += values
+        return {name: sum(values) / len(values) for name, values in totals.items()}
+
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        output = super().evaluation_loop(
+            dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
+        )
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in self._drain("eval").items()}
+        return output._replace(metrics={**(output.metrics or {}), **metrics})
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:
+            logs = {**logs, **self._drain("train")}
+        super().log(logs, start_time)
