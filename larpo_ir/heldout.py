@@ -1,0 +1,208 @@
+"""What is measured on held-out prompts before alignment and after each of its iterations.
+
+Per prompt, one column each (NaN where it cannot be had):
+
+    greedy_accuracy   is the greedy response correct (reward >= correct_at)?
+    pass@1 …          unbiased Pass@N of `num_samples` samples at `temperature`
+    reward_mean       mean reward of these samples
+    nDCG@10           of these samples ranked by log π(y|x), rewards as grades: the generator as a retriever
+
+and on *fixed lists* (recorded ones if given, otherwise the samples of the policy before any alignment), with
+which policies of different iterations can be compared response by response:
+
+    best_logprob               log π(y|x) of the best response, nats: watch it for likelihood displacement
+    fixed_nDCG@10              nDCG@10 of log π(y|x)
+    implicit_nDCG@10           nDCG@10 of the implicit reward log π(y|x) - log π_0(y|x); NaN for π_0 itself, which
+    implicit_kendall_tau       has no order yet; Kendall's τ-b of the same
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from larpo_ir.measures import evaluate_per_query, kendall_tau
+from larpo_ir.pool import CandidatePool
+from larpo_ir.results import rank_results
+from larpo_ir.scoring import (
+    TokenizedList,
+    context_length,
+    fit,
+    pad_token_of,
+    score_lists,
+    tokenize_lists,
+    tokenize_prompts,
+)
+
+if TYPE_CHECKING:
+    import pyterrier as pt
+
+    from larpo_ir.generators import Generator
+
+PASS_AT = (1, 2, 4, 8, 16, 32, 64)
+
+
+@dataclass
+class HeldOut:
+    """Held-out prompts and lists, and how many samples are drawn from a policy to measure it.
+
+    `topics`: `qid, query` and what the reward needs. `lists`: fixed candidate lists, a results frame with grades
+    as `score`. Either may be None. A response is correct when its reward is at least `correct_at`.
+    """
+
+    topics: pd.DataFrame | None = None
+    lists: pd.DataFrame | None = None
+    num_samples: int = 16
+    temperature: float = 1.0
+    correct_at: float = 1.0
+    seed: int = 1_000_003
+    samples: pd.DataFrame = field(init=False, default_factory=pd.DataFrame)
+    greedy: pd.DataFrame = field(init=False, default_factory=pd.DataFrame)
+
+    def measure(self, generator: Generator, reward: pt.Transformer | None) -> pd.DataFrame:
+        """Per-prompt measures of a policy, indexed by qid. Keeps what was generated in `samples` and `greedy`.
+
+        The first call also fixes the lists (unless recorded ones were given) and their log π_0.
+        """
+        columns = []
+        if self.topics is not None and len(self.topics) and reward is not None:
+            columns.append(self._measure_samples(self.topics, generator, reward))
+        if self.lists is None and len(self.samples):
+            self.lists = self._fixed(self.samples)
+        if self.lists is not None and len(self.lists):
+            columns.append(self._measure_lists(generator))
+        return pd.concat(columns, axis=1) if columns else pd.DataFrame()
+
+    def _measure_samples(
+        self, topics: pd.DataFrame, generator: Generator, reward: pt.Transformer
+    ) -> pd.DataFrame:
+        decode = generator.replace(temperature=0.0, num_candidates=1, seed=self.seed)
+        sample = generator.replace(
+            temperature=self.temperature, num_candidates=self.num_samples, seed=self.seed
+        )
+        self.greedy = (decode >> reward).transform(topics)
+        self.samples = (sample >> reward).transform(topics)
+        per_query = (
+            (self.greedy.set_index("qid")["score"] >= self.correct_at)
+            .astype(float)
+            .to_frame("greedy_accuracy")
+        )
+
+        correct = self.samples.drop_duplicates(["qid", "docno"])[["qid", "docno", "score"]]
+        correct = correct.assign(label=(correct["score"] >= self.correct_at).astype(int)).drop(
+            columns="score"
+        )
+        passed = evaluate_per_query(self.samples, correct, [f"Pass@{n}" for n in self._pass_at()])
+        per_query = per_query.join(passed.rename(columns=str.lower))
+        per_query["reward_mean"] = self.samples.groupby("qid", sort=False)["score"].mean()
+        return per_query.join(_ndcg(self._fixed(self.samples), by="logprob", name="nDCG@10"))
+
+    def _pass_at(self) -> list[int]:
+        return [n for n in PASS_AT if n <= self.num_samples]
+
+    def _fixed(self, samples: pd.DataFrame) -> pd.DataFrame:
+        """Distinct judged responses in an order that says nothing of their quality: that of their hashes."""
+        lists = samples[np.isfinite(samples["score"].astype(float))].drop_duplicates(["qid", "docno"])
+        return (
+            lists.sort_values(["qid", "docno"]).drop(columns="rank", errors="ignore").reset_index(drop=True)
+        )
+
+    def _measure_lists(self, generator: Generator) -> pd.DataFrame:
+        assert self.lists is not None
+        lists = self.lists = self._fixed(self.lists)
+        lists["now"] = frame_logprobs(generator, lists)
+        if "initial" not in lists:
+            lists["initial"] = lists["now"]
+        lists["implicit"] = lists["now"] - lists["initial"]
+        best = lists["score"] == lists.groupby("qid", sort=False)["score"].transform("max")
+        columns = [
+            lists[best].groupby("qid", sort=False)["now"].mean().rename("best_logprob"),
+            _ndcg(lists, by="now", name="fixed_nDCG@10"),
+        ]
+        if lists["implicit"].abs().max() > 0:
+            scored = lists.assign(score=lists["implicit"])
+            with warnings.catch_warnings():  # lists of one grade have no τ; the mean is over the others
+                warnings.simplefilter("ignore")
+                tau = kendall_tau(scored, lists.rename(columns={"score": "label"})[["qid", "docno", "label"]])
+            columns += [
+                _ndcg(lists, by="implicit", name="implicit_nDCG@10"),
+                tau.rename("implicit_kendall_tau"),
+            ]
+        return pd.concat(columns, axis=1)
+
+
+def _ndcg(lists: pd.DataFrame, by: str, name: str) -> pd.Series:
+    """nDCG@10 per prompt of graded lists ranked by a column; real-valued rewards are graded as in the pool."""
+    pool = CandidatePool()
+    pool.add(lists)
+    ranked = rank_results(lists.drop(columns="rank", errors="ignore").assign(score=lists[by]))
+    return evaluate_per_query(ranked, pool.qrels(), ["nDCG@10"])["nDCG@10"].rename(name)
+
+
+def ranking_of(lists: pd.DataFrame, scores: Sequence[float] | pd.Series) -> pd.DataFrame:
+    """nDCG@10 and Kendall's τ-b per prompt of graded lists when ranked by any scores (for baselines)."""
+    lists = lists.assign(by=np.asarray(scores, dtype=float))
+    grades = lists.rename(columns={"score": "label"})[["qid", "docno", "label"]]
+    tau = kendall_tau(lists.assign(score=lists["by"]), grades).rename("kendall_tau")
+    return pd.concat([_ndcg(lists, by="by", name="nDCG@10"), tau], axis=1)
+
+
+@torch.no_grad()
+def frame_logprobs(generator: Generator, frame: pd.DataFrame, batch_size: int | None = None) -> np.ndarray:
+    """log π(y|x) of every row of a results frame under the generator's model as it is now.
+
+    Rows with `token_ids` are scored on the tokens that were sampled, others on their text followed by EOS.
+    """
+    model, tokenizer = generator.model, generator.tokenizer
+    values = np.full(len(frame), np.nan)
+    limit = context_length(model)
+    prompt_columns = ["qid", "query"] + (["prompt"] if "prompt" in frame else [])
+    topics = frame[prompt_columns].drop_duplicates("qid")
+    prompts = dict(zip(topics["qid"], generator.prompts(topics), strict=True))
+    sampled = (
+        frame["token_ids"].map(lambda ids: ids is not None and not np.isscalar(ids))
+        if "token_ids" in frame
+        else None
+    )
+    training = model.training
+    model.eval()
+    places: list[np.ndarray] = []
+    lists: list[TokenizedList] = []
+    for qid, rows in pd.Series(range(len(frame))).groupby(frame["qid"].to_numpy(), sort=False):
+        for known in (True, False):
+            mine = (
+                rows[(sampled.iloc[rows] == known).to_numpy()]
+                if sampled is not None
+                else rows[[not known] * len(rows)]
+            )
+            if not len(mine):
+                continue
+            part = frame.iloc[mine.to_numpy()]
+            if known:
+                (ids,) = tokenize_prompts(tokenizer, [prompts[qid]])
+                tokens = TokenizedList(ids, [list(map(int, row)) for row in part["token_ids"]])
+                tokens = fit(tokens, limit, where=f"the prompt of query {qid}")
+            else:
+                (tokens,) = tokenize_lists(tokenizer, [prompts[qid]], [list(part["text"])], max_length=limit)
+            places.append(mine.to_numpy())
+            lists.append(tokens)
+    size = batch_size or generator.batch_size
+    scores = score_lists(model, lists, pad_token_id=pad_token_of(tokenizer), batch_size=size).cpu().numpy()
+    for place, row in zip(places, scores, strict=True):
+        values[place] = row[: len(place)]
+    model.train(training)
+    return values
+
+
+def json_ready(values: dict[str, Any]) -> dict[str, Any]:
+    """NaN as null: `summary.json` is strict JSON."""
+    return {
+        name: None if isinstance(value, float) and not np.isfinite(value) else value
+        for name, value in values.items()
+    }

@@ -1,0 +1,590 @@
+"""`align`: LarPO's Algorithm 1, resumable, with everything it did on disk.
+
+    for s in 0 .. T-1:
+        π_β ← π_θ                                   behaviour policy
+        sample candidates for M prompts from π_β, rank them with the reward      iteration-SS/pool.parquet, run.trec
+        merge with what earlier iterations retrieved (memory), select a training list per prompt      lists/
+        train π_θ with the objective, log-probabilities of the reference stored with the lists
+        evaluate on held-out prompts                                             iteration-(S+1)/policy, measures.json
+
+`iteration-SS/policy` is π_S, and iteration 0 the policy before any alignment; what lies beside it was sampled
+from it. Running `align` again on the same directory goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import platform
+import time
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+import yaml
+from datasets import Dataset, load_from_disk
+from transformers import AutoModelForCausalLM, TrainerCallback
+from transformers.trainer_callback import PrinterCallback
+
+from larpo_ir.heldout import HeldOut, frame_logprobs, json_ready
+from larpo_ir.lists import Messages, prompt_text
+from larpo_ir.negatives import BestWorst, Sampler, TopBottom, sample_lists
+from larpo_ir.pool import CandidatePool
+from larpo_ir.results import write_atomically
+from larpo_ir.significance import summarise
+from larpo_ir.trainer import LarPOConfig, LarPOTrainer
+
+if TYPE_CHECKING:
+    import pyterrier as pt
+
+    from larpo_ir.generators import Generator
+
+logger = logging.getLogger("larpo_ir")
+
+MEMORIES = ("current", "previous", "all")
+REFERENCES = ("behavior", "initial")
+# The lists of the paper's main table; every other objective compares the best response with the worst.
+PAPER_SAMPLERS: dict[str, Sampler] = {
+    "larpo_contrastive": TopBottom(1, 3),
+    "larpo_lambdarank": TopBottom(2, 2),
+    "larpo_listmle": TopBottom(2, 2),
+}
+SAVE_EVERY_SECONDS = 60.0
+
+
+@dataclass
+class AlignConfig:
+    """Settings of `align`.
+
+    **Loop.** `iterations`; `prompts_per_iteration` (None: all, every iteration); `num_candidates` per prompt;
+    `temperatures`: one number, or one entry per iteration (the last repeats), an entry being a number or several
+    to share among a prompt's candidates.
+
+    **Lists.** `memory`: which iterations' candidates are merged, `current`, `previous` (and current), `all`, or
+    a number of earlier iterations. `sampler`: how a training list is selected; None takes the paper's for the
+    objective (`PAPER_SAMPLERS`, otherwise best against worst).
+
+    **Objective.** `objective` and its `objective_parameters` (`beta`, …). `reference`: π_ref is the policy at the
+    start of the iteration (`behavior`, the paper's) or the one before any alignment (`initial`).
+
+    **Training.** `training`: any field of `LarPOConfig`, such as `learning_rate`, `num_train_epochs`,
+    `per_device_train_batch_size` (lists, not responses), anew in every iteration.
+
+    **Evaluation.** `eval_samples` at `eval_temperature` per held-out prompt; `correct_at`: the reward from which
+    a response counts as correct.
+
+    Raises `ValueError` for unknown names (listing the choices) and numbers out of range.
+    """
+
+    output_dir: str = "runs/align"
+    objective: str = "larpo_lambdarank"
+    objective_parameters: dict[str, Any] = field(default_factory=dict)
+    iterations: int = 3
+    prompts_per_iteration: int | None = None
+    num_candidates: int = 10
+    temperatures: float | list[float | list[float]] = 1.0
+    sampler: Sampler | None = None
+    memory: str | int = "all"
+    reference: Literal["behavior", "initial"] = "behavior"
+    training: dict[str, Any] = field(default_factory=dict)
+    eval_samples: int = 16
+    eval_temperature: float = 1.0
+    correct_at: float = 1.0
+    seed: int = 0
+    task: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "num_candidates", "eval_samples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not isinstance(self.memory, int) and self.memory not in MEMORIES:
+            raise ValueError(
+                f"unknown memory {self.memory!r}; choose {', '.join(MEMORIES)} or a number of iterations"
+            )
+        if self.reference not in REFERENCES:
+            raise ValueError(f"unknown reference {self.reference!r}; choose one of {', '.join(REFERENCES)}")
+        if isinstance(self.temperatures, list) and not self.temperatures:
+            raise ValueError("temperatures is empty; give one number, or one entry per iteration")
+        unknown = set(self.training) - {f.name for f in dataclasses.fields(LarPOConfig)}
+        if unknown:
+            raise ValueError(
+                f"training has no setting {', '.join(sorted(unknown))}; it takes the fields of LarPOConfig"
+            )
+        self.training_arguments(0, Path(self.output_dir))
+
+    def temperature(self, iteration: int) -> float | list[float]:
+        if not isinstance(self.temperatures, list):
+            return self.temperatures
+        return self.temperatures[min(iteration, len(self.temperatures) - 1)]
+
+    def training_arguments(self, iteration: int, directory: Path) -> LarPOConfig:
+        parameters = {"beta": None, **self.objective_parameters}
+        ours = {
+            "output_dir": str(directory),
+            "objective": self.objective,
+            "beta": parameters.pop("beta"),
+            "objective_parameters": parameters,
+            "seed": self.seed + iteration,
+        }
+        return LarPOConfig(**{"save_strategy": "no", "report_to": "none", **self.training, **ours})
+
+
+@dataclass
+class AlignResult:
+    """What `align` returns: the aligned `generator`, the `pool` of all candidates, the `summary` (one row per
+    iteration, as in summary.json), the held-out `per_query` measures of each iteration, and where it all lies."""
+
+    generator: Generator
+    pool: CandidatePool
+    summary: dict[str, Any]
+    per_query: list[pd.DataFrame]
+    held_out: HeldOut
+    output_dir: Path
+
+
+def align(
+    generator: Generator,
+    reward: pt.Transformer | None,
+    prompts: pd.DataFrame | Sequence[str | Messages],
+    config: AlignConfig,
+    *,
+    eval_prompts: pd.DataFrame | Sequence[str | Messages] | None = None,
+    candidates: CandidatePool | None = None,
+    eval_lists: pd.DataFrame | None = None,
+) -> AlignResult:
+    """Align the generator's model, in place, with a reward by iterative ranking on its own candidates.
+
+    Args:
+        generator: the policy as retriever. Its model is trained; number of candidates, temperature and seed are
+            the configuration's, everything else its own.
+        reward: the reranker. None only together with recorded `candidates`.
+        prompts: topics `qid, query` and what the reward needs (such as `gold`), or a list of prompts.
+        config: see `AlignConfig`.
+        eval_prompts: held-out topics, measured before alignment and after each iteration.
+        candidates: recorded, graded candidates of the prompts, which are then not sampled (offline alignment).
+        eval_lists: held-out recorded lists, a results frame with grades as `score`.
+
+    Writes what *A run on disk* in `docs/design.md` lists to `config.output_dir`, and goes on there if the same run
+    was interrupted; what was generated until then is kept. Raises `ValueError` when the directory holds a
+    different run.
+    """
+    if reward is None and candidates is None:
+        raise ValueError(
+            "align needs a reward to rank what it samples, or recorded candidates that are graded"
+        )
+    run = _Run(generator, reward, _topics(prompts), config, candidates)
+    held_out = HeldOut(
+        topics=None if eval_prompts is None else _topics(eval_prompts),
+        lists=eval_lists,
+        num_samples=config.eval_samples,
+        temperature=config.eval_temperature,
+        correct_at=config.correct_at,
+    )
+    return run.go(held_out)
+
+
+def _topics(prompts: pd.DataFrame | Sequence[str | Messages]) -> pd.DataFrame:
+    """Topics from whatever prompts came as: a frame as it is, chats under `prompt` with their question as query."""
+    if isinstance(prompts, pd.DataFrame):
+        return prompts.astype({"qid": str}).drop_duplicates("qid").reset_index(drop=True)
+    topics = pd.DataFrame(
+        {"qid": [str(i) for i in range(len(prompts))], "query": [prompt_text(p) for p in prompts]}
+    )
+    return topics if all(isinstance(p, str) for p in prompts) else topics.assign(prompt=list(prompts))
+
+
+class _Run:
+    """One run of Algorithm 1 and the directory that it fills."""
+
+    def __init__(
+        self,
+        generator: Generator,
+        reward: pt.Transformer | None,
+        topics: pd.DataFrame,
+        config: AlignConfig,
+        recorded: CandidatePool | None,
+    ) -> None:
+        self.generator, self.reward, self.topics = generator, reward, topics
+        self.config, self.recorded = config, recorded
+        self.directory = Path(config.output_dir)
+        self.pool = CandidatePool()
+        self.seconds: dict[str, float] = {}
+        self._claim_directory()
+        self._leave_out_long_prompts()
+
+    # Directory
+
+    def iteration_dir(self, iteration: int) -> Path:
+        return self.directory / f"iteration-{iteration:02d}"
+
+    def _claim_directory(self) -> None:
+        """Record what this run is; refuse a directory in which another one lies. More iterations may be asked for."""
+        identity = hashlib.blake2b(digest_size=8)
+        for query in self.topics["query"]:
+            identity.update(query.encode())
+        model = self.generator.model
+        settings = dataclasses.asdict(self.config) | {
+            "sampler": repr(self.sampler),
+            "generator": {
+                "model": type(model).__name__,
+                "parameters": sum(p.numel() for p in model.parameters()),
+                "max_new_tokens": self.generator.max_new_tokens,
+            },
+            "reward": getattr(self.reward, "name", repr(self.reward)),
+            "prompts": {"number": len(self.topics), "hash": identity.hexdigest()},
+        }
+        settings = yaml.safe_load(yaml.safe_dump(json.loads(json.dumps(settings, default=str))))
+        path = self.directory / "config.yaml"
+        if path.exists():
+            there = yaml.safe_load(path.read_text())
+            ignored = ("output_dir", "iterations")
+            for name in settings:
+                if name not in ignored and there.get(name) != settings[name]:
+                    raise ValueError(
+                        f"{self.directory} holds a different run: {name} is {there.get(name)!r} there and "
+                        f"{settings[name]!r} here; choose another output_dir or delete that one"
+                    )
+        elif self.directory.exists() and any(self.directory.iterdir()):
+            raise ValueError(f"{self.directory} is not empty and holds no run; choose another output_dir")
+        write_atomically(path, yaml.safe_dump(settings, sort_keys=False))
+        write_atomically(self.directory / "environment.json", json.dumps(environment(), indent=2) + "\n")
+
+    def log(self, **entry: Any) -> None:
+        with open(self.directory / "log.jsonl", "a", encoding="utf-8") as handle:
+            handle.write(
+                json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%S"), **entry}, default=str) + "\n"
+            )
+
+    @property
+    def sampler(self) -> Sampler:
+        return self.config.sampler or PAPER_SAMPLERS.get(self.config.objective, BestWorst())
+
+    @contextmanager
+    def timed(self, phase: str) -> Any:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
+
+    def _leave_out_long_prompts(self) -> None:
+        fits = self.generator.fits(self.topics)
+        if not fits.all():
+            first = self.topics.loc[~fits, "qid"].iloc[0]
+            logger.warning(
+                f"{(~fits).sum()} of {len(fits)} prompts leave no room for max_new_tokens="
+                f"{self.generator.max_new_tokens} in the model's context and are left out (first: qid {first})"
+            )
+            self.topics = self.topics[fits].reset_index(drop=True)
+        if not len(self.topics):
+            raise ValueError("no prompt is left to align on")
+
+    # The loop
+
+    def go(self, held_out: HeldOut) -> AlignResult:
+        done = self._resume(held_out)
+        rows, per_query = [], []
+        for row, frame in done:
+            rows.append(row)
+            per_query.append(frame)
+        if not rows:
+            row, frame = self._evaluate(0, held_out, num_lists=0)
+            rows.append(row)
+            per_query.append(frame)
+        for iteration in range(len(rows) - 1, self.config.iterations):
+            self.seconds = {}
+            self._collect(iteration)
+            lists = self._select(iteration)
+            self._train(iteration, lists)
+            row, frame = self._evaluate(iteration + 1, held_out, num_lists=len(lists))
+            rows.append(row)
+            per_query.append(frame)
+            self._summarise(rows)
+        summary = self._summarise(rows)
+        return AlignResult(self.generator, self.pool, summary, per_query, held_out, self.directory)
+
+    def _resume(self, held_out: HeldOut) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+        """Rows and per-prompt measures of the iterations that are complete; loads their pools and last policy."""
+        done: list[tuple[dict[str, Any], pd.DataFrame]] = []
+        while (path := self.iteration_dir(len(done)) / "measures.json").exists() and len(
+            done
+        ) <= self.config.iterations:
+            row = json.loads(path.read_text())["row"]
+            done.append((row, pd.read_parquet(path.with_name("per_query.parquet"))))
+        for iteration in range(len(done)):
+            pool = self.iteration_dir(iteration) / "pool.parquet"
+            if pool.exists() and iteration < len(done) - 1:
+                self._remember(CandidatePool.load(pool).frame, iteration)
+        if done:
+            fixed = self.iteration_dir(0) / "fixed_lists.parquet"
+            held_out.lists = pd.read_parquet(fixed) if fixed.exists() else held_out.lists
+            load_policy(self.generator.model, self.iteration_dir(len(done) - 1) / "policy")
+            logger.info(f"{self.directory}: going on after iteration {len(done) - 1}")
+        return done
+
+    def _remember(self, results: pd.DataFrame, iteration: int) -> None:
+        self.pool.add(results, iteration=iteration, policy=f"iteration-{iteration:02d}")
+
+    def _prompts_of(self, iteration: int) -> pd.DataFrame:
+        number = self.config.prompts_per_iteration
+        if number is None or number >= len(self.topics):
+            return self.topics
+        # Without replacement until all prompts were used, then from the start in a new order.
+        rounds = -(-(iteration + 1) * number // len(self.topics))
+        order = np.concatenate(
+            [
+                np.random.default_rng([self.config.seed, r]).permutation(len(self.topics))
+                for r in range(rounds)
+            ]
+        )
+        chosen = order[iteration * number : (iteration + 1) * number]
+        return self.topics.iloc[chosen].drop_duplicates("qid").reset_index(drop=True)
+
+    def _collect(self, iteration: int) -> None:
+        """Retrieve and rank candidates for this iteration's prompts. What is there is saved, whatever happens."""
+        path = self.iteration_dir(iteration) / "pool.parquet"
+        topics, found = self._prompts_of(iteration), CandidatePool()
+        policy = f"iteration-{iteration:02d}"
+        if path.exists():
+            found = CandidatePool.load(path)
+        if self.recorded is not None:
+            recorded = self.recorded.frame
+            mine = recorded[recorded["qid"].isin(topics["qid"])]
+            found.add(mine.drop(columns="iteration"), iteration=iteration, policy="recorded")
+        todo = topics[~topics["qid"].isin(found.frame["qid"])]
+        generator = self.generator.replace(
+            num_candidates=self.config.num_candidates, temperature=self.config.temperature(iteration)
+        )
+        step = max(1, 8 * generator.batch_size // generator.num_candidates)
+        saved = time.perf_counter()
+        try:
+            for start in range(0, len(todo) if self.recorded is None else 0, step):
+                chunk = todo.iloc[start : start + step]
+                seed = int(
+                    np.random.default_rng([self.config.seed, iteration, start, len(todo)]).integers(2**31)
+                )
+                with self.timed("generate"):
+                    results = generator.replace(seed=seed).transform(chunk)
+                with self.timed("rerank"):
+                    results = self.reward.transform(results)  # type: ignore[union-attr]
+                found.add(results, iteration=iteration, policy=policy)
+                if time.perf_counter() - saved > SAVE_EVERY_SECONDS:
+                    found.save(path)
+                    saved = time.perf_counter()
+        finally:
+            if len(found):
+                found.save(path)
+        frame = found.frame
+        self._remember(frame, iteration)
+        if frame["logprob"].notna().any():
+            found.run(self.iteration_dir(iteration) / "run.trec", by="logprob", tag=policy)
+        else:
+            found.run(self.iteration_dir(iteration) / "run.trec", tag=policy)
+        entry = {
+            "candidates": int(frame["count"].sum()),
+            "distinct": len(frame),
+            "reward_mean": frame["score"].mean(),
+        }
+        self.log(iteration=iteration, event="collected", prompts=len(topics), **entry)
+        logger.info(
+            f"iteration {iteration}: {entry['candidates']} candidates ({entry['distinct']} distinct) for "
+            f"{len(topics)} prompts, mean reward {entry['reward_mean']:.3f}"
+        )
+
+    def _select(self, iteration: int) -> Dataset:
+        """Training lists from the merged pool, with the reference's log-probabilities."""
+        with self.timed("train"):
+            view = self.pool.view(self.config.memory, iteration)  # type: ignore[arg-type]
+            chats: dict[str, Any] = dict(
+                zip(self.topics["query"], self.generator.prompts(self.topics), strict=True)
+            )
+            lists = sample_lists(
+                view,
+                self.sampler,
+                seed=self.config.seed + iteration,
+                prompt_of=lambda query: chats.get(query, query),
+            )
+            if not len(lists):
+                logger.warning(
+                    f"iteration {iteration}: no prompt has candidates of different reward: nothing to train on"
+                )
+                return lists
+            if (
+                LarPOConfig(output_dir=str(self.directory), objective=self.config.objective)
+                .build_objective()
+                .needs_reference
+            ):
+                lists = self._with_reference(lists, view, iteration)
+        lists.save_to_disk(str(self.iteration_dir(iteration) / "lists"))
+        self.log(iteration=iteration, event="selected", lists=len(lists), prompts=int(view["qid"].nunique()))
+        logger.info(
+            f"iteration {iteration}: {len(lists)} training lists from {view['qid'].nunique()} prompts"
+        )
+        return lists
+
+    def _with_reference(self, lists: Dataset, view: pd.DataFrame, iteration: int) -> Dataset:
+        """Log-probabilities of π_ref: known where π_ref itself sampled the response, otherwise one pass."""
+        source = iteration if self.config.reference == "behavior" else 0
+        rows = pd.DataFrame(
+            {
+                "qid": [
+                    qid for qid, docnos in zip(lists["id"], lists["docnos"], strict=True) for _ in docnos
+                ],
+                "docno": [docno for docnos in lists["docnos"] for docno in docnos],
+            }
+        )
+        known = view.loc[
+            (view["iteration"] == source) & view["token_ids"].notna(), ["qid", "docno", "logprob"]
+        ]
+        rows = rows.merge(known, on=["qid", "docno"], how="left")
+        missing = rows["logprob"].isna().to_numpy()
+        if missing.any():
+            queries = dict(zip(lists["id"], lists["prompt"], strict=True))
+            rows["prompt"] = rows["qid"].map(queries)
+            rows["query"] = ""
+            rows["text"] = [text for texts in lists["completions"] for text in texts]
+            if "completion_ids" in lists.column_names:
+                rows["token_ids"] = [ids for row in lists["completion_ids"] for ids in row]
+            policy = self.generator if source == iteration else self._initial_policy()
+            rows.loc[missing, "logprob"] = frame_logprobs(policy, rows[missing].reset_index(drop=True))
+        flat = iter(rows["logprob"].tolist())
+        logps = [[next(flat) for _ in docnos] for docnos in lists["docnos"]]
+        if "ref_logps" in lists.column_names:
+            lists = lists.remove_columns("ref_logps")
+        return lists.add_column("ref_logps", logps)
+
+    def _initial_policy(self) -> Generator:
+        """π_0, read from disk for one pass; it is gone before training starts."""
+        path = self.iteration_dir(0) / "policy"
+        model: Any = AutoModelForCausalLM.from_pretrained(path)
+        model.to(self.generator.model.device)
+        return self.generator.replace(model=model)
+
+    def _train(self, iteration: int, lists: Dataset) -> None:
+        if not len(lists):
+            return
+        with self.timed("train"):
+            arguments = self.config.training_arguments(iteration, self.iteration_dir(iteration))
+            trainer = LarPOTrainer(
+                self.generator.model,
+                args=arguments,
+                train_dataset=lists,
+                processing_class=self.generator.tokenizer,
+                callbacks=[_LogToRun(self, iteration)],
+            )
+            trainer.remove_callback(PrinterCallback)
+            trainer.train()
+
+    def _evaluate(
+        self, iteration: int, held_out: HeldOut, num_lists: int
+    ) -> tuple[dict[str, Any], pd.DataFrame]:
+        directory = self.iteration_dir(iteration)
+        self.generator.model.save_pretrained(directory / "policy")
+        self.generator.tokenizer.save_pretrained(directory / "policy")
+        with self.timed("evaluate"):
+            per_query = held_out.measure(self.generator, self.reward)
+            intervals = summarise(per_query) if len(per_query.columns) else pd.DataFrame(columns=["mean"])
+        means = intervals["mean"].to_dict()
+        names = ["greedy_accuracy", "pass@1", "pass@8", "pass@16", "reward_mean", "nDCG@10"]
+        row = {
+            "iteration": iteration,
+            **{name: means.get(name) for name in names},
+            "num_lists": num_lists,
+            "best_logprob_mean": means.get("best_logprob"),
+            "seconds": {
+                phase: round(self.seconds.get(phase, 0.0), 3)
+                for phase in ("generate", "rerank", "train", "evaluate")
+            },
+            **{name: value for name, value in means.items() if name not in [*names, "best_logprob"]},
+        }
+        row = json_ready(row)
+        per_query.to_parquet(directory / "per_query.parquet")
+        if len(held_out.samples):
+            held_out.samples.to_parquet(directory / "held_out_samples.parquet")
+            held_out.greedy.to_parquet(directory / "held_out_greedy.parquet")
+        if iteration == 0 and held_out.lists is not None:
+            held_out.lists.to_parquet(directory / "fixed_lists.parquet")
+        measures = {
+            "row": row,
+            "intervals": {name: json_ready(values) for name, values in intervals.T.to_dict().items()},
+        }
+        write_atomically(directory / "measures.json", json.dumps(measures, indent=2) + "\n")
+        self.log(event="evaluated", **row)
+        shown = ", ".join(
+            f"{name} {row[name]:.3f}" for name in [*names, "best_logprob_mean"] if row[name] is not None
+        )
+        logger.info(f"policy {iteration}: {shown or 'nothing held out to measure'}")
+        return row, per_query
+
+    def _summarise(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        from larpo_ir.report import write_report
+
+        summary = {
+            "task": self.config.task,
+            "objective": self.config.objective,
+            "seed": self.config.seed,
+            "iterations": rows,
+        }
+        write_atomically(self.directory / "summary.json", json.dumps(summary, indent=2) + "\n")
+        if len(self.pool):
+            self.pool.qrels(path=self.directory / "qrels.trec")
+        write_report(self.directory)
+        return summary
+
+
+class _LogToRun(TrainerCallback):
+    """Every logged step of the trainer, into the run's log.jsonl."""
+
+    def __init__(self, run: _Run, iteration: int) -> None:
+        self.run, self.iteration = run, iteration
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any
+    ) -> None:
+        if state.is_world_process_zero:
+            self.run.log(iteration=self.iteration, event="step", step=state.global_step, **(logs or {}))
+
+
+def load_policy(model: Any, path: str | os.PathLike[str]) -> None:
+    """Load the weights of a saved policy (or of its adapter) into a model of the same architecture."""
+    if hasattr(model, "peft_config"):
+        from peft import load_peft_weights, set_peft_model_state_dict
+
+        set_peft_model_state_dict(model, load_peft_weights(str(path)))
+        return
+    saved = AutoModelForCausalLM.from_pretrained(path, dtype=model.dtype)
+    model.load_state_dict(saved.state_dict())
+
+
+def load_lists(directory: str | os.PathLike[str], iteration: int) -> Dataset:
+    """The training lists of an iteration of a run."""
+    return load_from_disk(str(Path(directory) / f"iteration-{iteration:02d}" / "lists"))
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware that a result may depend on."""
+    import torch
+
+    packages = ("larpo_ir", "torch", "transformers", "trl", "datasets", "pyterrier", "ir-measures", "peft")
+    versions: dict[str, str | None] = {}
+    for package in packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": versions,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "cpu_cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+    }
