@@ -1,0 +1,205 @@
+"""Reward models: sequence classifiers with one label that read a query and a response."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from larpo_ir.rewards.reranker import Reranker, describe
+
+Chat = list[dict[str, str]]
+
+
+class SequenceScorer:
+    """Logit of a one-label sequence classifier for each of many inputs, texts or chats.
+
+    Inputs are batched by length, padded on the right with the token the model itself looks for, and scored in eval
+    mode without gradients, so that a score depends on its own input alone. A model whose config names no padding
+    token gets the tokenizer's, or else its EOS: TRL's `RewardTrainer` does the same, and Llama-like classifiers read
+    the reward at the last token that is not padding, so the choice has to be the one they were trained with.
+
+    Inputs longer than `max_length` (default: what tokenizer and model allow) lose tokens at the start, after the
+    leading special tokens. The end must stay: a reward is a judgement of a finished response, read at its last token.
+    One warning per call counts such inputs.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any = None,
+        *,
+        batch_size: int = 16,
+        max_length: int | None = None,
+        device: Any = None,
+        who: str = "RewardModel",
+    ) -> None:
+        import torch
+
+        if batch_size < 1 or (max_length is not None and max_length < 1):
+            raise ValueError(
+                f"{who}: batch_size and max_length must be at least 1, got {batch_size} and {max_length}"
+            )
+        self.who, self.batch_size = who, batch_size
+        self.model, self.tokenizer = load(model, tokenizer, "AutoModelForSequenceClassification", who)
+        if device is None and isinstance(model, str | os.PathLike):
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device is not None:
+            self.model.to(device)
+        if self.model.config.num_labels != 1:
+            raise ValueError(
+                f"{who} needs a classifier with one label, {describe(model)} has {self.model.config.num_labels};"
+                " train or load it with num_labels=1"
+            )
+        config = self.model.config.get_text_config()
+        if config.pad_token_id is None or config.pad_token_id < 0:
+            candidates = [self.tokenizer.pad_token_id, self.tokenizer.eos_token_id]
+            config.pad_token_id = next((token for token in candidates if token is not None), None)
+        if config.pad_token_id is None:
+            raise ValueError(f"{who}: {describe(model)} has no padding token; set tokenizer.pad_token")
+        self.pad_token_id = config.pad_token_id
+        limits = [
+            max_length,
+            self.tokenizer.model_max_length,
+            getattr(config, "max_position_embeddings", None),
+        ]
+        self.max_length: int = min(limit for limit in limits if limit is not None)
+
+    def __call__(self, inputs: Sequence[str | Chat]) -> NDArray[np.float64]:
+        """One logit per input."""
+        import torch
+        from tqdm import tqdm
+
+        tokens = self._encode(inputs)
+        order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))  # longest first: memory fails early
+        scores = np.empty(len(tokens))
+        device = next(self.model.parameters()).device
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with torch.inference_mode():
+                starts = range(0, len(order), self.batch_size)
+                for start in tqdm(starts, desc=self.who, unit="batch", delay=2, leave=False, disable=None):
+                    batch = order[start : start + self.batch_size]
+                    input_ids = torch.full((len(batch), len(tokens[batch[0]])), self.pad_token_id)
+                    attention_mask = torch.zeros_like(input_ids)
+                    for row, i in enumerate(batch):
+                        input_ids[row, : len(tokens[i])] = torch.tensor(tokens[i])
+                        attention_mask[row, : len(tokens[i])] = 1
+                    logits = self.model(
+                        input_ids=input_ids.to(device), attention_mask=attention_mask.to(device)
+                    ).logits
+                    scores[batch] = logits[:, 0].float().cpu().numpy()
+        finally:
+            if was_training:
+                self.model.train()
+        return scores
+
+    def _encode(self, inputs: Sequence[str | Chat]) -> list[list[int]]:
+        tokens = [self._tokenise(item) or [self.pad_token_id] for item in inputs]
+        too_long = sum(len(ids) > self.max_length for ids in tokens)
+        if too_long:
+            warnings.warn(
+                f"{self.who}: {too_long} of {len(tokens)} inputs are longer than {self.max_length} tokens"
+                " and were cut at the start",
+                stacklevel=2,
+            )
+        largest, known = max(map(max, tokens), default=0), self.model.get_input_embeddings().weight.shape[0]
+        if max(largest, self.pad_token_id) >= known:
+            raise ValueError(
+                f"{self.who}: the tokenizer gives token {max(largest, self.pad_token_id)}, the model knows {known}:"
+                " they do not belong together"
+            )
+        return [self._cut(ids) for ids in tokens]
+
+    def _tokenise(self, item: str | Chat) -> list[int]:
+        if isinstance(item, str):
+            return list(self.tokenizer(item, verbose=False)["input_ids"])
+        return list(self.tokenizer.apply_chat_template(item, tokenize=True, return_dict=True)["input_ids"])
+
+    def _cut(self, ids: list[int]) -> list[int]:
+        if len(ids) <= self.max_length:
+            return ids
+        special = set(self.tokenizer.all_special_ids)
+        head = next((i for i, token in enumerate(ids) if token not in special), 0)
+        head = min(head, self.max_length - 1)
+        return ids[:head] + ids[len(ids) - (self.max_length - head) :]
+
+
+def load(model: Any, tokenizer: Any, head: str, who: str) -> tuple[Any, Any]:
+    """Model and tokenizer as objects, from objects or from where they were saved.
+
+    `head` names the `transformers` class that loads the model; a missing tokenizer is the one saved beside it.
+    """
+    import transformers
+
+    try:
+        if tokenizer is None:
+            tokenizer = model if isinstance(model, str | os.PathLike) else model.config._name_or_path
+            if not tokenizer:
+                raise ValueError(f"{who}: give the tokenizer that {describe(model)} was trained with")
+        if isinstance(tokenizer, str | os.PathLike):
+            tokenizer = transformers.AutoTokenizer.from_pretrained(tokenizer)
+        if isinstance(model, str | os.PathLike):
+            model = getattr(transformers, head).from_pretrained(model)
+    except OSError as error:
+        raise ValueError(f"{who}: cannot load {describe(model)}: {str(error).splitlines()[0]}") from error
+    return model, tokenizer
+
+
+class RewardModel(Reranker):
+    """Pointwise reward model, the cross-encoder of responses: `score := r(query, text)`, the classifier's logit.
+
+    Args:
+        model: `transformers` sequence classifier with one label, or where to load it from.
+        tokenizer: the reward model's own, which need not be the policy's; by default loaded beside the model.
+        batch_size, max_length: of the forward passes; see `SequenceScorer` for what happens to longer inputs.
+        device: where to run; by default where the model is, or the first GPU for a model loaded here.
+        template: `(query, text) -> str`, the model's input, tokenised with the special tokens its tokenizer adds. By
+            default what TRL's `RewardTrainer` trains on: the chat [user: query, assistant: text] if the tokenizer has
+            a chat template, else query + text + EOS.
+        name: in tables of results.
+
+    A response that was drawn several times is scored once. NaN from the model stays NaN.
+
+    Raises:
+        ValueError: more than one label, no padding token, model or tokenizer that cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any = None,
+        *,
+        batch_size: int = 16,
+        max_length: int | None = None,
+        device: Any = None,
+        template: Callable[[str, str], str] | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name or f"RewardModel({describe(model)})")
+        self.scorer = SequenceScorer(
+            model, tokenizer, batch_size=batch_size, max_length=max_length, device=device, who=self.name
+        )
+        self.model, self.tokenizer, self.device = self.scorer.model, self.scorer.tokenizer, device
+        self.batch_size, self.max_length, self.template = batch_size, max_length, template
+
+    def score(self, results: pd.DataFrame) -> NDArray[np.float64]:
+        """Logit of each row's (query, text)."""
+        pairs = list(zip(results["query"], results["text"], strict=True))
+        distinct = list(dict.fromkeys(pairs))
+        rewards = dict(zip(distinct, self.scorer([self._input(*pair) for pair in distinct]), strict=True))
+        return np.array([rewards[pair] for pair in pairs])
+
+    def _input(self, query: str, text: str) -> str | Chat:
+        if self.template is not None:
+            return self.template(query, text)
+        if self.tokenizer.chat_template is not None:
+            return [{"role": "user", "content": query}, {"role": "assistant", "content": text}]
+        eos = self.tokenizer.eos_token or ""
+        return query + text + ("" if text.endswith(eos) else eos)

@@ -1,0 +1,67 @@
+"""What all rewards share: a reranker turns a frame of candidates into one score per row."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyterrier as pt
+from numpy.typing import ArrayLike
+
+from larpo_ir.results import rank_results, require_columns
+
+
+class Reranker(pt.Transformer):
+    """Reranker of responses: `score := self.score(results)`, then ranked; every other column is kept.
+
+    Subclasses implement `score`, which gives one number per row, in the order of the rows, NaN where there is none.
+    Equal scores keep the order of retrieval, NaN is ranked last, and an empty frame comes back empty with the columns
+    `score` and `rank`.
+
+    >>> class Shortest(Reranker):
+    ...     def score(self, results):
+    ...         return -results["text"].str.len()
+    >>> results = pd.DataFrame({"qid": ["q", "q"], "query": "2+2?", "docno": ["a", "b"], "text": ["four", "4"]})
+    >>> Shortest()(results)[["docno", "score", "rank"]]
+      docno  score  rank
+    0     b   -1.0     0
+    1     a   -4.0     1
+    """
+
+    columns: tuple[str, ...] = ("qid", "query", "docno", "text")
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name or type(self).__name__
+
+    def __repr__(self) -> str:
+        return self.name
+
+    @abstractmethod
+    def score(self, results: pd.DataFrame) -> ArrayLike:
+        """One reward per row of a frame that is not empty."""
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """Score and rank the candidates of every query."""
+        require_columns(inp, self.columns, self.name)
+        scores = np.asarray(self.score(inp), dtype=float) if len(inp) else np.empty(0)
+        return rank_results(inp.assign(score=scores))
+
+    def transform_inputs(self) -> list[list[str]]:
+        """Columns that PyTerrier's pipeline checks ask for."""
+        return [list(self.columns)]
+
+    def transform_outputs(self, input_columns: list[str]) -> list[str]:
+        """Columns of the results, for PyTerrier's pipeline checks, which run without data."""
+        pt.validate.columns(input_columns, includes=list(self.columns), context=self)
+        return [*input_columns, *(column for column in ("score", "rank") if column not in input_columns)]
+
+
+def describe(thing: Any) -> str:
+    """Short name of a function, a model or a path, for tables of results."""
+    if isinstance(thing, str | os.PathLike):
+        return Path(thing).name
+    return getattr(thing, "__name__", None) or type(thing).__name__
