@@ -1,0 +1,299 @@
+"""Ranked lists: what the trainer eats, and readers for what others publish.
+
+A ranked list is one prompt, several completions and a score for each. A `datasets.Dataset` of them has
+
+| column | type | |
+|---|---|---|
+| `prompt` | str, or chat: list of `{role, content}` | |
+| `completions` | list of str, or list of chats | a chat prompt may have plain string completions |
+| `scores` | list of float | relevance, higher is better, finite |
+| `ref_logps` | list of float | optional: log-probability of each completion under the reference policy |
+| `completion_ids` | list of list of int | optional: the tokens that were sampled |
+| `docnos`, `policies` | list of str | optional: provenance of each completion |
+| `id` | str | optional: id of the prompt |
+
+The layouts that others publish are in `larpo_ir.formats`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from larpo_ir.formats import PER_COMPLETION, REQUIRED, format_of, is_chat
+from larpo_ir.records import Row, read_records
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from datasets import Dataset
+
+Messages = list[dict[str, Any]]
+
+_PART = 10_000  # lists
+
+
+def prompt_text(prompt: str | Messages) -> str:
+    """The query of a prompt: a string is itself, of a chat it is the last user message.
+
+    >>> prompt_text([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2+2?"}])
+    '2+2?'
+    """
+    if isinstance(prompt, str):
+        return prompt
+    asked = [message["content"] for message in prompt if message["role"] == "user"]
+    return asked[-1] if asked else prompt[-1]["content"]
+
+
+def completion_text(completion: str | Messages) -> str:
+    """The text of a completion: a string is itself, of a chat it is the last message.
+
+    >>> completion_text([{"role": "assistant", "content": "4"}])
+    '4'
+    """
+    return completion if isinstance(completion, str) else completion[-1]["content"]
+
+
+def _check_text(value: Any, what: str) -> None:
+    """A string, or a chat whose messages have a role and a text."""
+    texts = [turn.get(key) for turn in value for key in ("role", "content")] if is_chat(value) else [value]
+    for text in texts:
+        if not isinstance(text, str):
+            raise ValueError(f"{what} is {value!r:.60}, neither a string nor a chat of role and content")
+        if not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise ValueError(f"{what} holds half of a surrogate pair, which is not text") from None
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, Real) and math.isfinite(value)
+
+
+def _check_row(row: Row) -> None:
+    """Raise a `ValueError` that says which entry of a ranked list is wrong."""
+    prompt, completions, scores = (row.get(key) for key in REQUIRED)
+    _check_text(prompt, "prompt")
+    if isinstance(prompt, str) and not prompt.strip():
+        raise ValueError("prompt is empty")
+    if not isinstance(completions, list) or not completions or not isinstance(scores, list):
+        raise ValueError("completions and scores must be lists with at least one entry")
+    for name in ("scores", *PER_COMPLETION):
+        values = row.get(name)
+        if values is not None and (not isinstance(values, list) or len(values) != len(completions)):
+            have = len(values) if isinstance(values, list) else "no list of"
+            raise ValueError(f"{len(completions)} completions but {have} {name}")
+    for index, completion in enumerate(completions):
+        _check_text(completion, f"completions[{index}]")
+        if isinstance(completion, str) != isinstance(completions[0], str):
+            raise ValueError("completions mixes strings and chats; use one of the two")
+    if isinstance(prompt, str) and not isinstance(completions[0], str):
+        raise ValueError("completions are chats, so the prompt must be a chat too")
+    for index, score in enumerate(scores):
+        if not _is_finite(score):
+            raise ValueError(f"scores[{index}] is {score!r}; every score must be a finite number")
+    for index, logp in enumerate(row.get("ref_logps") or []):
+        if not _is_finite(logp):
+            raise ValueError(f"ref_logps[{index}] is {logp!r}; give every reference log-probability or none")
+
+
+def check_lists(dataset: Dataset) -> None:
+    """Raise a one-line `ValueError` unless `dataset` holds ranked lists: columns, lengths, finite scores.
+
+    Lists with one completion or with all scores tied are fine: there is nothing to learn from them.
+
+    >>> from datasets import Dataset
+    >>> check_lists(Dataset.from_dict({"prompt": ["2+2?"], "completions": [["4", "5"]], "scores": [[1.0]]}))
+    Traceback (most recent call last):
+    ...
+    ValueError: row 0: 2 completions but 1 scores
+    """
+    missing = [column for column in REQUIRED if column not in dataset.column_names]
+    if missing:
+        have = ", ".join(dataset.column_names) or "none"
+        raise ValueError(
+            f"ranked lists need the column(s) {', '.join(missing)}; there are {have} (read_lists converts others)"
+        )
+    checked = [column for column in (*REQUIRED, *PER_COMPLETION) if column in dataset.column_names]
+    for number, row in enumerate(dataset.select_columns(checked).with_format(None)):
+        try:
+            _check_row(row)
+        except ValueError as error:
+            raise ValueError(f"row {number}: {error}") from None
+
+
+def _kind(row: Row) -> tuple[str, str, str]:
+    """What has to be alike in all rows: Arrow holds one type per column, and grades of one scale compare."""
+    texts = (row["prompt"], row["completions"][0])
+    prompt, completion = ("strings" if isinstance(text, str) else "chats" for text in texts)
+    return f"prompts that are {prompt}", f"completions that are {completion}", f"grades in {row['grade']}"
+
+
+def _drop_duplicates(row: Row) -> int:
+    """Keep the first of equal completions, in place; returns how many went."""
+    first = {json.dumps(text): index for index, text in reversed(list(enumerate(row["completions"])))}
+    kept = sorted(first.values())
+    dropped = len(row["completions"]) - len(kept)
+    if dropped:
+        for key in ("completions", "scores", *PER_COMPLETION):
+            if key in row:
+                row[key] = [row[key][index] for index in kept]
+    return dropped
+
+
+def read_lists(
+    source: str | os.PathLike[str] | Iterable[Row] | Dataset, *, split: str | None = None
+) -> Dataset:
+    """Read ranked lists, whatever their layout.
+
+    Args:
+        source: a `.jsonl`, `.json` or `.parquet` file, a folder that `datasets` saved, a `Dataset`, a
+            `DatasetDict`, or rows (dicts). The layout is recognised by its columns, see `larpo_ir.formats`: ranked
+            lists, SimPO, RLHFlow, graded candidates, UltraFeedback (raw and binarized), and TRL's preference
+            pairs, which score 1 and 0.
+        split: which split, where there are several.
+
+    Returns a `Dataset` with the columns of this module's table. Completions that occur twice in a list are
+    dropped (the first stays) with one warning that counts them; lists of one completion are kept.
+
+    Raises `ValueError`, one line with file and line: malformed JSON, an empty file, unknown columns, lengths
+    that differ, a score that is missing or not finite, a completion that is no text, an empty prompt.
+
+    >>> read_lists([{"prompt": "2+2?", "responses": ["4", "5"], "rewards": [1, 0]}])[0]
+    {'prompt': '2+2?', 'completions': ['4', '5'], 'scores': [1.0, 0.0]}
+    """
+    from datasets import Dataset
+
+    name = str(source) if isinstance(source, (str, os.PathLike)) else "the source"
+    rows: list[Row] = []
+    layout, kind, duplicates, affected = None, None, 0, 0
+    for where, raw in read_records(source, split):
+        layout = layout or format_of(where, raw)
+        missing = [column for column in layout.columns if column not in raw]
+        if missing:
+            raise ValueError(f"{where}: no {', '.join(missing)}, unlike the rows before it ({layout.name})")
+        try:
+            row = layout.convert(raw)
+            _check_row(row)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        row.setdefault("grade", "scores")
+        kind = kind or _kind(row)
+        if _kind(row) != kind:
+            other = next(pair for pair in zip(_kind(row), kind, strict=True) if pair[0] != pair[1])
+            raise ValueError(f"{where}: {other[0]}, but {other[1]} in the rows before it; use one of the two")
+        row["scores"] = [float(score) for score in row["scores"]]
+        names = [raw[key] for key in ("id", "prompt_id") if raw.get(key) is not None]
+        if names:
+            row["id"] = str(names[0])
+        dropped = _drop_duplicates(row)
+        duplicates, affected = duplicates + dropped, affected + bool(dropped)
+        rows.append(row)
+    if not rows:
+        raise ValueError(f"{name}: empty, no ranked lists to read")
+    if duplicates:
+        warnings.warn(
+            f"{name}: dropped {duplicates} duplicate completion(s) in {affected} of {len(rows)} lists",
+            stacklevel=2,
+        )
+    columns = [key for key in (*REQUIRED, *PER_COMPLETION, "id") if all(key in row for row in rows)]
+    return Dataset.from_dict({key: [row[key] for row in rows] for key in columns})
+
+
+def to_pairs(lists: Dataset, pairs: Literal["best_worst", "all"] = "best_worst") -> Dataset:
+    """Ranked lists as TRL's preference pairs: a `Dataset` with `prompt`, `chosen`, `rejected`.
+
+    Args:
+        lists: ranked lists.
+        pairs: `best_worst`, one pair per list (the first of equal best ones, the last of equal worst ones), or
+            `all`, every pair of different scores. Equal scores make no pair.
+
+    Completions of a chat prompt become chats, as TRL wants them.
+
+    >>> lists = read_lists([{"prompt": "2+2?", "completions": ["5", "4", "four"], "scores": [0, 1, 1]}])
+    >>> to_pairs(lists)[:]
+    {'prompt': ['2+2?'], 'chosen': ['4'], 'rejected': ['5']}
+    >>> len(to_pairs(lists, "all"))
+    2
+    """
+    from datasets import Dataset
+
+    if pairs not in ("best_worst", "all"):
+        raise ValueError(f"unknown pairs {pairs!r}; choose best_worst or all")
+    check_lists(lists)
+    made: dict[str, list[Any]] = {"prompt": [], "chosen": [], "rejected": []}
+    for row in lists:
+        completions, scores = row["completions"], row["scores"]
+        if is_chat(row["prompt"]) and isinstance(completions[0], str):
+            completions = [[{"role": "assistant", "content": text}] for text in completions]
+        best_first = sorted(range(len(scores)), key=lambda index: -scores[index])
+        if pairs == "best_worst":
+            chosen = [(best_first[0], best_first[-1])]
+        else:
+            chosen = [(a, b) for place, a in enumerate(best_first) for b in best_first[place + 1 :]]
+        for better, worse in chosen:
+            if scores[better] > scores[worse]:
+                made["prompt"].append(row["prompt"])
+                made["chosen"].append(completions[better])
+                made["rejected"].append(completions[worse])
+    return Dataset.from_dict(made)
+
+
+def _is_complete(rows: pd.DataFrame, column: str) -> bool:
+    return column in rows.columns and len(rows) > 0 and bool(rows[column].notna().all())
+
+
+def lists_from_rows(
+    rows: pd.DataFrame, lengths: Sequence[int], prompt_of: Callable[[str], str | Messages] | None = None
+) -> Dataset:
+    """Ranked lists from the rows of a results frame.
+
+    Args:
+        rows: `qid, query, docno, text, score` and maybe `logprob`, `token_ids`; the rows of a list lie together.
+        lengths: how many rows each list has.
+        prompt_of: from a query to the prompt that was put to the model; None: the query itself.
+
+    Columns `id` (the qid), `prompt`, `completions`, `scores`, `docnos`; `ref_logps` if no `logprob` is missing, and
+    `completion_ids` if no `token_ids` are.
+    """
+    import pyarrow as pa
+    from datasets import Dataset
+
+    kinds = {
+        "completions": ("text", pa.string()),
+        "scores": ("score", pa.float64()),
+        "docnos": ("docno", pa.string()),
+        "ref_logps": ("logprob", pa.float64()),
+        "completion_ids": ("token_ids", pa.list_(pa.int32())),
+    }
+    needed = ("completions", "scores", "docnos")
+    known = {name: kind for name, kind in kinds.items() if name in needed or _is_complete(rows, kind[0])}
+    ends = np.cumsum([0, *lengths])
+
+    def table(start: int, stop: int) -> pa.Table:
+        offsets = ends[start : stop + 1]
+        part = rows.iloc[offsets[0] : offsets[-1]]
+        first = part.iloc[offsets[:-1] - offsets[0]]
+        prompts = [query if prompt_of is None else prompt_of(query) for query in first["query"]]
+        columns = {
+            "id": pa.array(first["qid"].astype(str).tolist(), pa.string()),
+            "prompt": pa.array(prompts) if prompts else pa.array([], pa.string()),
+        }
+        for name, (column, kind) in known.items():
+            values = pa.array(part[column], from_pandas=True)
+            values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+            columns[name] = pa.ListArray.from_arrays(offsets - offsets[0], values.cast(kind))
+        return pa.table(columns)
+
+    # In parts, because an Arrow array holds at most 2 GiB of text.
+    pieces = [
+        table(start, min(start + _PART, len(lengths))) for start in range(0, max(len(lengths), 1), _PART)
+    ]
+    return Dataset(pa.concat_tables(pieces))
