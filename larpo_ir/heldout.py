@@ -87,7 +87,8 @@ class HeldOut:
             temperature=self.temperature, num_candidates=self.num_samples, seed=self.seed
         )
         self.greedy = (decode >> reward).transform(topics)
-        self.samples = (sample >> reward).transform(topics)
+        drawn = sample.transform(topics)
+        self.samples = reward.transform(drawn.assign(draw=drawn["rank"]))  # reranking must not forget the draws
         per_query = (
             (self.greedy.set_index("qid")["score"] >= self.correct_at)
             .astype(float)

@@ -19,6 +19,7 @@ import json
 import logging
 import os
 import platform
+import shutil
 import time
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -57,6 +58,10 @@ PAPER_SAMPLERS: dict[str, Sampler] = {
     "larpo_lambdarank": TopBottom(2, 2),
     "larpo_listmle": TopBottom(2, 2),
 }
+# Settings that make no difference to the candidates of iteration 0.
+AFTER_RETRIEVAL = {
+    "output_dir", "iterations", "objective", "objective_parameters", "sampler", "memory", "reference", "training"
+}  # fmt: skip
 SAVE_EVERY_SECONDS = 60.0
 
 
@@ -159,6 +164,7 @@ def align(
     eval_prompts: pd.DataFrame | Sequence[str | Messages] | None = None,
     candidates: CandidatePool | None = None,
     eval_lists: pd.DataFrame | None = None,
+    start_from: str | os.PathLike[str] | None = None,
 ) -> AlignResult:
     """Align the generator's model, in place, with a reward by iterative ranking on its own candidates.
 
@@ -171,6 +177,9 @@ def align(
         eval_prompts: held-out topics, measured before alignment and after each iteration.
         candidates: recorded, graded candidates of the prompts, which are then not sampled (offline alignment).
         eval_lists: held-out recorded lists, a results frame with grades as `score`.
+        start_from: directory of a run which differs in its objective alone. Its initial policy, what was measured
+            of it and the candidates it retrieved are taken over, so that objectives are compared on the same ones
+            and nothing is sampled twice.
 
     Writes what *A run on disk* in `docs/design.md` lists to `config.output_dir`, and goes on there if the same run
     was interrupted; what was generated until then is kept. Raises `ValueError` when the directory holds a
@@ -181,6 +190,8 @@ def align(
             "align needs a reward to rank what it samples, or recorded candidates that are graded"
         )
     run = _Run(generator, reward, _topics(prompts), config, candidates)
+    if start_from is not None:
+        run.take_over(Path(start_from))
     held_out = HeldOut(
         topics=None if eval_prompts is None else _topics(eval_prompts),
         lists=eval_lists,
@@ -256,6 +267,20 @@ class _Run:
             raise ValueError(f"{self.directory} is not empty and holds no run; choose another output_dir")
         write_atomically(path, yaml.safe_dump(settings, sort_keys=False))
         write_atomically(self.directory / "environment.json", json.dumps(environment(), indent=2) + "\n")
+
+    def take_over(self, other: Path) -> None:
+        """Copy iteration 0 of a run that may differ from this one only in what follows the candidates."""
+        if self.iteration_dir(0).exists():
+            return
+        there = yaml.safe_load((other / "config.yaml").read_text())
+        here = yaml.safe_load((self.directory / "config.yaml").read_text())
+        for name in there:
+            if name not in AFTER_RETRIEVAL and there[name] != here.get(name):
+                raise ValueError(
+                    f"cannot start from {other}: its {name} is {there[name]!r}, this run's is {here.get(name)!r}"
+                )
+        lists_and_log = shutil.ignore_patterns("lists", "checkpoint-*")
+        shutil.copytree(other / "iteration-00", self.iteration_dir(0), ignore=lists_and_log)
 
     def log(self, **entry: Any) -> None:
         with open(self.directory / "log.jsonl", "a", encoding="utf-8") as handle:

@@ -78,15 +78,15 @@ def get_loss(name: str | RankingLoss, **parameters: Any) -> RankingLoss:
 
     Raises `ValueError` for an unknown name or parameter, listing the choices.
     """
-    if isinstance(name, RankingLoss):
-        return dataclasses.replace(name, **parameters)
-    if name not in LOSSES:
+    loss = name if isinstance(name, RankingLoss) else None
+    if loss is None and name not in LOSSES:
         raise ValueError(f"unknown loss {name!r}; choose one of {', '.join(LOSSES)}")
-    known = [field.name for field in dataclasses.fields(LOSSES[name]) if field.init]
+    kind = LOSSES[str(name)] if loss is None else type(loss)
+    known = [field.name for field in dataclasses.fields(kind) if field.init]
     for parameter in parameters:
         if parameter not in known:
-            raise ValueError(f"loss {name!r} has no parameter {parameter!r}; it has {', '.join(known)}")
-    return LOSSES[name](**parameters)
+            raise ValueError(f"loss {kind.name!r} has no parameter {parameter!r}; it has {', '.join(known)}")
+    return kind(**parameters) if loss is None else dataclasses.replace(loss, **parameters)
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,9 @@ class RankingLoss:
             raise ValueError(f"mask must be boolean, True where an item exists; got {mask.dtype}")
         if not (torch.isfinite(relevance) | ~mask).all():
             raise ValueError("relevance must be finite: drop items without a reward or mask them")
+        if scores.numel() == 0:
+            nothing = scores.sum(-1)
+            return nothing if self.reduction == "none" else nothing.sum()
         if scores.dtype in (torch.float16, torch.bfloat16):
             scores = scores.float()
         if not relevance.is_floating_point():
@@ -275,8 +278,8 @@ class PlackettLuce(RankingLoss):
 
     Ties in relevance need an order:
 
-    * `ties="random"`: a pseudo-random one. It is drawn from `seed` and the scores themselves (relative to the
-      list's highest, on a grid of 0.001) rather than from a hidden counter: as training moves the scores each
+    * `ties="random"`: a pseudo-random one. It is drawn from `seed` and the list's scores (relative to the
+      highest, on a grid of 0.001) rather than from a hidden counter: as training moves the scores each
       visit draws afresh, yet equal input gives equal output, so that resuming, sharding over devices, gradient
       checks and permuting a list change nothing.
     * `ties="strict"`: an item competes with itself and the strictly less relevant alone, hence tied items say
@@ -302,6 +305,7 @@ class PlackettLuce(RankingLoss):
             tied = (differences(relevance) == 0) & mask.unsqueeze(-1) & mask.unsqueeze(-2)
             turn = pseudo_random_turns(scores.detach(), mask, self.seed)
             after = after | (tied & (turn.unsqueeze(-1) < turn.unsqueeze(-2)))
+            scores = mean_over_alike(scores, relevance, mask)
         itself = torch.eye(scores.shape[-1], dtype=torch.bool, device=scores.device)
         remaining = masked_logsumexp(scores.unsqueeze(-2).expand(after.shape), after | itself)
         chosen = mask if self.k is None else mask & (after.sum(dim=-2) < self.k)
@@ -318,6 +322,23 @@ class ListMLE(PlackettLuce):
     source = "Xia et al. 2008 (ListMLE); Jin et al. 2025 (LarPO), ListMLE"
 
 
+def scramble(key: Tensor) -> Tensor:
+    """Two rounds of multiply and xor-shift on 64-bit integers."""
+    for multiplier in (0x5851F42D4C957F2D, 0x14057B7EF767814F):
+        key = key * multiplier
+        key = key ^ ((key >> 29) & 0x7FFFFFFFF)
+    return key
+
+
+def mean_over_alike(scores: Tensor, relevance: Tensor, mask: Tensor) -> Tensor:
+    """The same scores; items alike in score and relevance share their gradient, so that an order among them,
+    which the input alone could decide, has no effect."""
+    alike = (differences(scores) == 0) & (differences(relevance) == 0) & mask.unsqueeze(-2)
+    return torch.where(
+        mask, masked_sum(scores.unsqueeze(-2).expand(alike.shape), alike) / alike.sum(-1).clamp(min=1), scores
+    )
+
+
 def pseudo_random_turns(scores: Tensor, mask: Tensor, seed: int) -> Tensor:
     """[..., list] of distinct integers: a pseudo-random order of the items, a function of seed and scores alone.
 
@@ -326,9 +347,9 @@ def pseudo_random_turns(scores: Tensor, mask: Tensor, seed: int) -> Tensor:
     """
     relative = scores - scores.masked_fill(~mask, -math.inf).amax(-1, keepdim=True)
     key = torch.floor(relative.double() * 1000 + 0.37).long() + seed * 1_000_003
-    for multiplier in (0x5851F42D4C957F2D, 0x14057B7EF767814F):  # two rounds of multiply and xor-shift
-        key = key * multiplier
-        key = key ^ ((key >> 29) & 0x7FFFFFFFF)
+    key = scramble(key)
+    whole_list = masked_sum(key, mask).unsqueeze(-1)  # wraps around, so the sum ignores the order
+    key = scramble(key ^ scramble(whole_list))
     by_score = relative.argsort(dim=-1, stable=True)  # equal keys: by score, which no permutation changes
     order = by_score.gather(-1, key.gather(-1, by_score).argsort(dim=-1, stable=True))
     return order.argsort(dim=-1)
@@ -369,7 +390,7 @@ class RankHinge(PairLoss):
 
     margin: float = 0.0
     formula = "Σ_{r_i > r_j} max(0, margin - (s_i - s_j))"
-    source = "Yuan et al. 2023 (RRHF), eq. 3"
+    source = "Yuan et al. 2023 (RRHF), ranking loss"
 
     def kernel(self, score_difference: Tensor, relevance_difference: Tensor) -> Tensor:
         return F.relu(self.margin - score_difference)
@@ -397,6 +418,9 @@ class LambdaNDCG(PairLoss):
 
     def kernel(self, score_difference: Tensor, relevance_difference: Tensor) -> Tensor:
         return -F.logsigmoid(score_difference)
+
+    def per_list(self, scores: Tensor, relevance: Tensor, mask: Tensor) -> Tensor:
+        return super().per_list(mean_over_alike(scores, relevance, mask), relevance, mask)
 
     def weights(self, scores: Tensor, relevance: Tensor, mask: Tensor) -> Tensor:
         scores = scores.detach()

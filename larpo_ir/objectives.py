@@ -92,7 +92,9 @@ class KTOLoss(RankingLoss):
 
     def per_list(self, scores: Tensor, relevance: Tensor, mask: Tensor) -> Tensor:
         if self.zero_point is None:
-            zero = (masked_sum(scores.detach(), mask).sum() / mask.sum()).clamp(min=0)
+            learnable = preferred_pairs(relevance, mask).any(dim=(-1, -2))
+            seen = mask & learnable.unsqueeze(-1)
+            zero = (masked_sum(scores.detach(), seen).sum() / seen.sum().clamp(min=1)).clamp(min=0)
         else:
             zero = scores.new_tensor(self.zero_point)
         best, worst = relevance.masked_fill(~mask, -torch.inf), relevance.masked_fill(~mask, torch.inf)
@@ -209,7 +211,8 @@ class Objective:
     ) -> ObjectiveOutput:
         """Loss, implicit rewards and metrics of a batch of lists, all `[batch, list]`.
 
-        Raises `ValueError` when the reference or the lengths are needed and missing.
+        Half-precision log-probabilities are taken to float32 first: their differences are what counts. Raises
+        `ValueError` when the reference or the lengths are needed and missing, or shapes differ.
         """
         for needed, value, argument in (
             (self.needs_reference, ref_logps, "ref_logps, log π_ref(y|x)"),
@@ -220,6 +223,22 @@ class Objective:
                     f"objective {self.name!r} scores by {self.method.score.formula}: it needs {argument}"
                 )
         mask = torch.ones_like(policy_logps, dtype=torch.bool) if mask is None else mask
+        for other, label in (
+            (rewards, "rewards"),
+            (mask, "mask"),
+            (ref_logps, "ref_logps"),
+            (lengths, "lengths"),
+        ):
+            if other is not None and other.shape != policy_logps.shape:
+                raise ValueError(
+                    f"{label} has shape {list(other.shape)}, policy_logps {list(policy_logps.shape)}: they must agree"
+                )
+        if mask.dtype != torch.bool:
+            raise ValueError(f"mask must be boolean; got {mask.dtype}")
+        if policy_logps.dtype in (torch.float16, torch.bfloat16):
+            policy_logps = policy_logps.float()
+        if not rewards.is_floating_point():
+            rewards = rewards.to(policy_logps.dtype)
         policy_logps = _present(policy_logps, mask, 0.0)
         candidates = Candidates(
             policy_logps,
