@@ -10,10 +10,12 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pyterrier as pt
 import torch
@@ -21,7 +23,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from larpo_ir.results import docno_of, require_columns
-from larpo_ir.scoring import Messages, context_length, pad_token_of, tokenize_prompts
+from larpo_ir.scoring import Messages, context_length, pad_token_of, tokenize_prompts, unwrap
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -44,7 +46,8 @@ class Generator(pt.Transformer):
 
     `model`: a transformers causal LM or a path. `temperature`: one for all candidates, or several among which
     the candidates are dealt in turn; 0 is greedy decoding, one candidate per prompt. Nothing but temperature
-    shapes the distribution (no top-k, top-p or repetition penalty, whatever the model's own configuration says).
+    shapes the distribution (no top-k, top-p or repetition penalty, whatever the model's own configuration says:
+    of that only the EOS tokens count, beside the tokenizer's).
     `batch_size` counts sequences decoded together; prompts of similar length share a batch. Equal seed, topics
     and batch size give equal responses. `chat=True` makes a string query the user message of a chat (after
     `system`, if given); a column `prompt` in the topics, strings or messages, is used instead of `query`.
@@ -96,17 +99,19 @@ class Generator(pt.Transformer):
         for option in ("num_candidates", "max_new_tokens", "batch_size"):
             if getattr(self, option) < 1:
                 raise ValueError(f"{option} must be at least 1, got {getattr(self, option)}")
-        if not self.temperatures or min(self.temperatures) < 0:
+        if not self.temperatures or not all(0 <= t < math.inf for t in self.temperatures):
             raise ValueError(
                 f"temperature must be one or several numbers of at least 0, got {self.temperature!r}"
             )
         if self.chat and not getattr(self.tokenizer, "chat_template", None):
             raise ValueError("chat=True needs a tokenizer with a chat template; this one has none")
 
+    def __repr__(self) -> str:
+        return self.name
+
     @property
     def temperatures(self) -> list[float]:
-        several = isinstance(self.temperature, Sequence)
-        return [float(t) for t in self.temperature] if several else [float(self.temperature)]  # type: ignore[union-attr, arg-type]
+        return [float(t) for t in np.atleast_1d(self.temperature)]
 
     def replace(self, **options: Any) -> Generator:
         """The same model with other options: `generator.replace(temperature=0, seed=3)`."""
@@ -140,7 +145,9 @@ class Generator(pt.Transformer):
         limit = context_length(self.model)
         lengths = [len(ids) for ids in tokenize_prompts(self.tokenizer, self.prompts(topics))]
         return pd.Series(
-            [limit is None or n + self.max_new_tokens <= limit for n in lengths], index=topics.index
+            [limit is None or n + self.max_new_tokens <= limit for n in lengths],
+            index=topics.index,
+            dtype=bool,
         )
 
     def transform(self, topics: pd.DataFrame) -> pd.DataFrame:
@@ -148,6 +155,7 @@ class Generator(pt.Transformer):
         topics = topics.drop(columns=[c for c in RESULT_TYPES if c in topics]).drop_duplicates("qid")
         prompts = tokenize_prompts(self.tokenizer, self.prompts(topics))
         self._check_lengths(topics, prompts)
+        ends = self._eos_token_ids()
 
         draws = [(i, draw) for i in range(len(prompts)) for draw in range(self._draws_per_prompt)]
         drawn: dict[tuple[int, int], dict[str, Any]] = {}
@@ -157,11 +165,11 @@ class Generator(pt.Transformer):
         ):
             for number, (temperature, batch) in enumerate(self._batches(draws, prompts)):
                 with _seeded(hash((self.seed, number)), self.model.device):
-                    responses = self._sample([prompts[i] for i, _ in batch], temperature)
+                    responses = self._sample([prompts[i] for i, _ in batch], temperature, ends)
                 drawn.update(zip(batch, responses, strict=True))
                 bar.update(len(batch))
 
-        texts = iter(self._decode([(prompts[i], drawn[i, draw]["response_ids"]) for i, draw in draws]))
+        texts = iter(self._decode([drawn[place]["response_ids"] for place in draws]))
         queries, rows = list(topics["query"]), []
         for i, draw in draws:
             response, text = drawn[i, draw], next(texts)
@@ -170,7 +178,7 @@ class Generator(pt.Transformer):
                     i,
                     docno_of(queries[i], text),
                     text,
-                    -float(draw),
+                    0.0 - draw,
                     draw,
                     response["logprob"],
                     len(response["token_ids"]),
@@ -182,6 +190,15 @@ class Generator(pt.Transformer):
         results = pd.DataFrame(rows, columns=["_topic", *RESULT_TYPES]).astype(RESULT_TYPES)
         topics = topics.reset_index(drop=True).astype({"qid": str})
         return results.join(topics, on="_topic")[[*topics.columns, *RESULT_TYPES]]
+
+    def transform_inputs(self) -> list[list[str]]:
+        """Columns that PyTerrier's pipeline checks ask for."""
+        return [["qid", "query"]]
+
+    def transform_outputs(self, input_columns: list[str]) -> list[str]:
+        """Columns of the results, for PyTerrier's pipeline checks, which run without data."""
+        pt.validate.columns(input_columns, includes=["qid", "query"], context=self)
+        return [*(column for column in input_columns if column not in RESULT_TYPES), *RESULT_TYPES]
 
     @property
     def _draws_per_prompt(self) -> int:
@@ -209,7 +226,7 @@ class Generator(pt.Transformer):
             for start in range(0, len(mine), self.batch_size):
                 yield temperature, mine[start : start + self.batch_size]
 
-    def _sample(self, prompts: list[list[int]], temperature: float) -> list[dict[str, Any]]:
+    def _sample(self, prompts: list[list[int]], temperature: float, ends: list[int]) -> list[dict[str, Any]]:
         from transformers import GenerationConfig
 
         device, pad = self.model.device, pad_token_of(self.tokenizer)
@@ -219,7 +236,6 @@ class Generator(pt.Transformer):
             [[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts], device=device
         )
         sampling = {"temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature > 0 else {}
-        ends = self._eos_token_ids()
         recorder = _LogprobRecorder(len(prompts), ends, device)
         model: Any = self.model
         sequences = model.generate(
@@ -228,7 +244,6 @@ class Generator(pt.Transformer):
             generation_config=GenerationConfig(
                 do_sample=temperature > 0,
                 max_new_tokens=self.max_new_tokens,
-                repetition_penalty=1.0,
                 eos_token_id=ends,
                 pad_token_id=pad,
                 **sampling,
@@ -257,15 +272,16 @@ class Generator(pt.Transformer):
         configured = configured if isinstance(configured, list) else [configured]
         return sorted({token for token in [*configured, self.tokenizer.eos_token_id] if token is not None})
 
-    def _decode(self, pairs: list[tuple[list[int], list[int]]]) -> list[str]:
-        """Response texts as continuations of their prompts: some tokenizers drop a leading space otherwise.
+    def _decode(self, responses: list[list[int]]) -> list[str]:
+        """Response texts. They are decoded behind a letter: some tokenizers drop a leading space otherwise.
 
         Special tokens within a response are kept, so that text read back gives the tokens that were sampled.
         """
         options = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
-        heads = self.tokenizer.batch_decode([prompt[-1:] for prompt, _ in pairs], **options)
-        texts = self.tokenizer.batch_decode([prompt[-1:] + response for prompt, response in pairs], **options)
-        return [text[len(head) :] for head, text in zip(heads, texts, strict=True)]
+        letter = list(self.tokenizer("x", add_special_tokens=False)["input_ids"])
+        head = len(self.tokenizer.decode(letter, **options))
+        texts = self.tokenizer.batch_decode([letter + response for response in responses], **options)
+        return [text[head:] for text in texts]
 
 
 class _LogprobRecorder:
@@ -297,13 +313,20 @@ class _LogprobRecorder:
 
 @contextmanager
 def _evaluating(model: torch.nn.Module) -> Iterator[None]:
-    training = model.training
+    """Evaluation mode without gradients, and without the generation settings that a model brings along:
+    `generate` takes from those whatever it is not given, and there is no way to give it nothing."""
+    from transformers import GenerationConfig
+
+    inner: Any = unwrap(model)
+    training, configured = model.training, inner.generation_config
     model.eval()
+    inner.generation_config = GenerationConfig()
     try:
         with torch.no_grad():
             yield
     finally:
         model.train(training)
+        inner.generation_config = configured
 
 
 @contextmanager

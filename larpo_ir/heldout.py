@@ -88,7 +88,9 @@ class HeldOut:
         )
         self.greedy = (decode >> reward).transform(topics)
         drawn = sample.transform(topics)
-        self.samples = reward.transform(drawn.assign(draw=drawn["rank"]))  # reranking must not forget the draws
+        self.samples = reward.transform(
+            drawn.assign(draw=drawn["rank"])
+        )  # reranking must not forget the draws
         per_query = (
             (self.greedy.set_index("qid")["score"] >= self.correct_at)
             .astype(float)
@@ -160,44 +162,32 @@ def frame_logprobs(generator: Generator, frame: pd.DataFrame, batch_size: int | 
 
     Rows with `token_ids` are scored on the tokens that were sampled, others on their text followed by EOS.
     """
-    model, tokenizer = generator.model, generator.tokenizer
-    values = np.full(len(frame), np.nan)
-    limit = context_length(model)
-    prompt_columns = ["qid", "query"] + (["prompt"] if "prompt" in frame else [])
-    topics = frame[prompt_columns].drop_duplicates("qid")
+    model, tokenizer, limit = generator.model, generator.tokenizer, context_length(generator.model)
+    topics = frame[[c for c in ("qid", "query", "prompt") if c in frame]].drop_duplicates("qid")
     prompts = dict(zip(topics["qid"], generator.prompts(topics), strict=True))
-    sampled = (
-        frame["token_ids"].map(lambda ids: ids is not None and not np.isscalar(ids))
-        if "token_ids" in frame
-        else None
-    )
-    training = model.training
-    model.eval()
+    sampled = frame["token_ids"].notna() if "token_ids" in frame else pd.Series(False, index=frame.index)
+
     places: list[np.ndarray] = []
     lists: list[TokenizedList] = []
-    for qid, rows in pd.Series(range(len(frame))).groupby(frame["qid"].to_numpy(), sort=False):
-        for known in (True, False):
-            mine = (
-                rows[(sampled.iloc[rows] == known).to_numpy()]
-                if sampled is not None
-                else rows[[not known] * len(rows)]
+    for (qid, known), rows in frame.reset_index(drop=True).groupby(["qid", sampled.to_numpy()], sort=False):
+        if known:
+            (prompt,) = tokenize_prompts(tokenizer, [prompts[qid]])
+            tokens = fit(
+                TokenizedList(prompt, [list(ids) for ids in rows["token_ids"]]), limit, f"query {qid}"
             )
-            if not len(mine):
-                continue
-            part = frame.iloc[mine.to_numpy()]
-            if known:
-                (ids,) = tokenize_prompts(tokenizer, [prompts[qid]])
-                tokens = TokenizedList(ids, [list(map(int, row)) for row in part["token_ids"]])
-                tokens = fit(tokens, limit, where=f"the prompt of query {qid}")
-            else:
-                (tokens,) = tokenize_lists(tokenizer, [prompts[qid]], [list(part["text"])], max_length=limit)
-            places.append(mine.to_numpy())
-            lists.append(tokens)
+        else:
+            (tokens,) = tokenize_lists(tokenizer, [prompts[qid]], [list(rows["text"])], max_length=limit)
+        places.append(rows.index.to_numpy())
+        lists.append(tokens)
+
+    training = model.training
+    model.eval()
     size = batch_size or generator.batch_size
     scores = score_lists(model, lists, pad_token_id=pad_token_of(tokenizer), batch_size=size).cpu().numpy()
+    model.train(training)
+    values = np.full(len(frame), np.nan)
     for place, row in zip(places, scores, strict=True):
         values[place] = row[: len(place)]
-    model.train(training)
     return values
 
 

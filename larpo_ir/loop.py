@@ -192,14 +192,37 @@ def align(
     run = _Run(generator, reward, _topics(prompts), config, candidates)
     if start_from is not None:
         run.take_over(Path(start_from))
-    held_out = HeldOut(
-        topics=None if eval_prompts is None else _topics(eval_prompts),
-        lists=eval_lists,
+    return run.go(_held_out(config, eval_prompts, eval_lists))
+
+
+def retrieve(
+    generator: Generator,
+    reward: pt.Transformer,
+    prompts: pd.DataFrame | Sequence[str | Messages],
+    config: AlignConfig,
+    *,
+    eval_prompts: pd.DataFrame | Sequence[str | Messages] | None = None,
+) -> Path:
+    """What all runs from one policy share: measure it and retrieve and rank its candidates, without training.
+
+    Returns the run's directory, for `align(..., start_from=directory)`. Arguments as for `align`.
+    """
+    run = _Run(generator, reward, _topics(prompts), config, None)
+    run.start(_held_out(config, eval_prompts, None))
+    run.collect(0)
+    return run.directory
+
+
+def _held_out(
+    config: AlignConfig, prompts: pd.DataFrame | Sequence[str | Messages] | None, lists: pd.DataFrame | None
+) -> HeldOut:
+    return HeldOut(
+        topics=None if prompts is None else _topics(prompts),
+        lists=lists,
         num_samples=config.eval_samples,
         temperature=config.eval_temperature,
         correct_at=config.correct_at,
     )
-    return run.go(held_out)
 
 
 def _topics(prompts: pd.DataFrame | Sequence[str | Messages]) -> pd.DataFrame:
@@ -314,27 +337,23 @@ class _Run:
 
     # The loop
 
+    def start(self, held_out: HeldOut) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+        """What is done already: at least the measures of the policy before any alignment."""
+        return self._resume(held_out) or [self._evaluate(0, held_out, num_lists=0)]
+
     def go(self, held_out: HeldOut) -> AlignResult:
-        done = self._resume(held_out)
-        rows, per_query = [], []
-        for row, frame in done:
-            rows.append(row)
-            per_query.append(frame)
-        if not rows:
-            row, frame = self._evaluate(0, held_out, num_lists=0)
-            rows.append(row)
-            per_query.append(frame)
-        for iteration in range(len(rows) - 1, self.config.iterations):
+        done = self.start(held_out)
+        for iteration in range(len(done) - 1, self.config.iterations):
             self.seconds = {}
-            self._collect(iteration)
+            self.collect(iteration)
             lists = self._select(iteration)
             self._train(iteration, lists)
-            row, frame = self._evaluate(iteration + 1, held_out, num_lists=len(lists))
-            rows.append(row)
-            per_query.append(frame)
-            self._summarise(rows)
-        summary = self._summarise(rows)
-        return AlignResult(self.generator, self.pool, summary, per_query, held_out, self.directory)
+            done.append(self._evaluate(iteration + 1, held_out, num_lists=len(lists)))
+            self._summarise([row for row, _ in done])
+        summary = self._summarise([row for row, _ in done])
+        return AlignResult(
+            self.generator, self.pool, summary, [frame for _, frame in done], held_out, self.directory
+        )
 
     def _resume(self, held_out: HeldOut) -> list[tuple[dict[str, Any], pd.DataFrame]]:
         """Rows and per-prompt measures of the iterations that are complete; loads their pools and last policy."""
@@ -373,7 +392,7 @@ class _Run:
         chosen = order[iteration * number : (iteration + 1) * number]
         return self.topics.iloc[chosen].drop_duplicates("qid").reset_index(drop=True)
 
-    def _collect(self, iteration: int) -> None:
+    def collect(self, iteration: int) -> None:
         """Retrieve and rank candidates for this iteration's prompts. What is there is saved, whatever happens."""
         path = self.iteration_dir(iteration) / "pool.parquet"
         topics, found = self._prompts_of(iteration), CandidatePool()

@@ -66,7 +66,8 @@ def unwrap(model: nn.Module) -> nn.Module:
     """The transformers model inside data-parallel, compiled and PEFT wrappers."""
     from accelerate.utils import extract_model_from_parallel
 
-    model = extract_model_from_parallel(model, recursive=True)
+    # (not its `recursive` mode: that takes the layers out of their FSDP wrappers, for good)
+    model = extract_model_from_parallel(model, keep_torch_compile=False)
     base: nn.Module = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
     return base
 
@@ -77,11 +78,16 @@ def unwrap(model: nn.Module) -> nn.Module:
 def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str | Messages) -> str:
     """The text a prompt becomes: itself, or its chat template by TRL's rules.
 
-    Raises `ValueError` when a chat ends in a role other than user, tool or assistant.
+    Raises `ValueError` when a chat is empty or ends in a role other than user, tool or assistant.
     """
     if isinstance(prompt, str):
         return prompt
-    role = prompt[-1]["role"]
+    try:
+        role = prompt[-1]["role"]
+    except (TypeError, LookupError):
+        raise ValueError(
+            f"a prompt must be a string or a list of chat messages, got {prompt!r:.60}"
+        ) from None
     if role not in ("user", "tool", "assistant"):
         raise ValueError(f"a chat prompt must end with a user, tool or assistant message, not {role!r}")
     rendered = tokenizer.apply_chat_template(
@@ -100,15 +106,8 @@ def tokenize_prompts(
 
     Chat templates write their own special tokens; an EOS that a tokenizer puts behind plain text is taken off.
     """
-    ids: list[list[int]] = []
-    for prompt, tokens in zip(prompts, _encode(tokenizer, prompts, [""] * len(prompts)), strict=True):
-        added_eos = isinstance(prompt, str) and not prompt.endswith(str(tokenizer.eos_token))
-        if added_eos and tokens[-1:] == [tokenizer.eos_token_id]:
-            tokens = tokens[:-1]
-        if not tokens and tokenizer.bos_token_id is not None:
-            tokens = [tokenizer.bos_token_id]
-        ids.append(tokens)
-    return ids
+    start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    return [ids or start for ids in _encode(tokenizer, prompts, [""] * len(prompts))]
 
 
 def _encode(
@@ -116,12 +115,13 @@ def _encode(
 ) -> list[list[int]]:
     """Ids of prompt and continuation as one text. Plain and templated texts differ in special tokens."""
     encoded: list[list[int]] = [[] for _ in prompts]
+    ends_plain_text = tokenizer("x")["input_ids"][-1:] == [tokenizer.eos_token_id]
     for plain in (True, False):
         rows = [row for row, prompt in enumerate(prompts) if isinstance(prompt, str) is plain]
         texts = [render_prompt(tokenizer, prompts[row]) + continuations[row] for row in rows]
         if texts:
             for row, ids in zip(rows, tokenizer(texts, add_special_tokens=plain)["input_ids"], strict=True):
-                encoded[row] = list(ids)
+                encoded[row] = list(ids[:-1] if plain and ends_plain_text else ids)
     return encoded
 
 
@@ -140,6 +140,11 @@ def tokenize_lists(
     """
     if len(prompts) != len(completions):
         raise ValueError(f"{len(prompts)} prompts but {len(completions)} lists of completions")
+    for i, texts in enumerate(completions):
+        if isinstance(texts, str) or len({isinstance(text, str) for text in texts}) > 1:
+            raise ValueError(
+                f"completions of prompt {i} must be a list, of strings or of chats: got {texts!r:.60}"
+            )
     prompt_ids = tokenize_prompts(tokenizer, prompts)
     rows = [(i, text) for i, texts in enumerate(completions) for text in texts if isinstance(text, str)]
     joint = iter(_encode(tokenizer, [prompts[i] for i, _ in rows], [text for _, text in rows]))
@@ -157,6 +162,8 @@ def tokenize_lists(
                 responses.append(next(rest)[len(context) :])
                 continue
             ids = _continuation(tokenizer, prompt_ids[i], next(joint), text)
+            if ends and tokenizer.eos_token_id is None:
+                raise ValueError("the tokenizer has no EOS token to append: give it one or append_eos=False")
             if ends and ids[-1:] != [tokenizer.eos_token_id]:
                 ids = [*ids, tokenizer.eos_token_id]
             responses.append(ids)
@@ -196,11 +203,11 @@ def _common_prefix(a: list[int], b: list[int]) -> int:
 def _continuation(
     tokenizer: PreTrainedTokenizerBase, prompt: list[int], joint: list[int], text: str
 ) -> list[int]:
-    if joint[: len(prompt)] != prompt:
-        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-    ids = joint[len(prompt) :]
-    ends_itself = text.endswith(str(tokenizer.eos_token))
-    return ids[:-1] if ids[-1:] == [tokenizer.eos_token_id] and not ends_itself else ids
+    if joint[: len(prompt)] == prompt:
+        return joint[len(prompt) :]
+    # Tokens merge across the border. After a line break no tokenizer puts a space of its own before the text.
+    alone, start, after = tokenizer([text, "\n", f"\n{text}"], add_special_tokens=False)["input_ids"]
+    return list(after[len(start) :] if after[: len(start)] == start else alone)
 
 
 # Scoring

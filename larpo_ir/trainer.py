@@ -10,12 +10,14 @@ reference model sits in memory while the policy trains.
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 from accelerate.utils import gather_object
 from datasets import Dataset
 from torch import Tensor, nn
@@ -25,6 +27,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, T
 from transformers.trainer_utils import EvalLoopOutput
 
 from larpo_ir.lists import check_lists
+from larpo_ir.losses import preferred_pairs
 from larpo_ir.objectives import Objective, get_objective
 from larpo_ir.scoring import (
     TokenizedList,
@@ -59,7 +62,7 @@ class LarPOConfig(TrainingArguments):
     trains with it on).
 
     **Defaults that differ from transformers'**: `learning_rate` 5e-7, the paper's for full-size models;
-    `logging_steps` 10; `remove_unused_columns` False, since lists are no model inputs.
+    `logging_steps` 1; `remove_unused_columns` False, since lists are no model inputs.
     """
 
     objective: str = field(
@@ -74,7 +77,7 @@ class LarPOConfig(TrainingArguments):
     append_eos: bool = field(default=True, metadata={"help": "Whether responses given as text end with EOS."})
     disable_dropout: bool = field(default=True, metadata={"help": "Switch off dropout in the policy."})
     learning_rate: float = field(default=5e-7, metadata={"help": "Initial learning rate."})
-    logging_steps: float = field(default=10, metadata={"help": "Log every so many optimiser steps."})
+    logging_steps: float = field(default=1, metadata={"help": "Log every so many optimiser steps."})
     remove_unused_columns: bool = field(
         default=False, metadata={"help": "Must be False: lists are no model inputs."}
     )
@@ -135,14 +138,13 @@ def tokenize_dataset(
     def tokenize(rows: dict[str, list[Any]], indices: list[int]) -> dict[str, list[Any]]:
         if "completion_ids" in rows:
             prompts = tokenize_prompts(tokenizer, rows["prompt"])
-            lists = [
-                fit(TokenizedList(ids, responses), max_length, where=f"list {index}: its prompt")
-                for index, ids, responses in zip(indices, prompts, rows["completion_ids"], strict=True)
-            ]
+            lists = [TokenizedList(*ids) for ids in zip(prompts, rows["completion_ids"], strict=True)]
         else:
-            lists = tokenize_lists(
-                tokenizer, rows["prompt"], rows["completions"], append_eos=append_eos, max_length=max_length
-            )
+            lists = tokenize_lists(tokenizer, rows["prompt"], rows["completions"], append_eos=append_eos)
+        lists = [
+            fit(tokens, max_length, where=f"row {index}: its prompt")
+            for index, tokens in zip(indices, lists, strict=True)
+        ]
         return {
             "prompt_ids": [tokens.prompt_ids for tokens in lists],
             "completion_ids": [tokens.completion_ids for tokens in lists],
@@ -158,6 +160,16 @@ def tokenize_dataset(
         load_from_cache_file=False,
         desc="Tokenising",
     )
+
+
+def _disable_dropout(model: nn.Module) -> None:
+    """Attention and some decoder layers hold their rate as a number, not in an `nn.Dropout`."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        for name, value in list(vars(module).items()):
+            if "drop" in name and isinstance(value, float):
+                setattr(module, name, 0.0)
 
 
 class LarPOTrainer(Trainer):
@@ -200,12 +212,12 @@ class LarPOTrainer(Trainer):
             if args.gradient_checkpointing:  # gradients must reach the adapters through frozen embeddings
                 model.enable_input_require_grads()
         if args.disable_dropout:
-            for module in model.modules():
-                if isinstance(module, nn.Dropout):
-                    module.p = 0.0
-
+            _disable_dropout(model)
         self.objective: Objective = args.build_objective()
-        self._metrics: dict[str, list[float]] = defaultdict(list)
+        self._metrics: dict[str, list[tuple[float, int]]] = defaultdict(
+            list
+        )  # mean over lists, and of how many
+        self._widest_list = 0
         self._tokenizer = processing_class
         self._max_length = args.max_length or context_length(model)
 
@@ -230,6 +242,13 @@ class LarPOTrainer(Trainer):
         self.model_accepts_loss_kwargs = False  # the loss is a mean over lists, whatever their tokens
         if self.train_dataset is not None:
             self.num_truncated = sum(self.train_dataset["num_truncated"])
+            if self.num_truncated:
+                warnings.warn(
+                    f"{self.num_truncated} of {sum(map(len, self.train_dataset['scores']))} responses to train on"
+                    f" were cut to {self._max_length} tokens with their prompt (ref_logps, if any came with them,"
+                    " must be of what is left)",
+                    stacklevel=2,
+                )
             self.train_dataset = self._with_reference(self.train_dataset, ref_model)
         if isinstance(self.eval_dataset, dict):
             self.eval_dataset = {
@@ -261,7 +280,8 @@ class LarPOTrainer(Trainer):
         model.eval()
         rank, world, size = self.args.process_index, self.args.world_size, self.args.eval_batch_size
         mine, scores = lists[rank::world], []  # each process scores its share, then all are gathered
-        with adapter() if adapter is not None else nullcontext():
+        # in the precision of training, or the implicit rewards of a fresh policy would not be 0
+        with self.accelerator.autocast(), adapter() if adapter is not None else nullcontext():
             for start in tqdm(range(0, len(mine), size), desc="Reference log-probabilities", disable=None):
                 batch = mine[start : start + size]
                 values = score_lists(model, batch, pad_token_id=pad_token_of(self._tokenizer)).tolist()
@@ -290,8 +310,9 @@ class LarPOTrainer(Trainer):
             ref_logps=inputs.get("ref_logps"),
             lengths=inputs["lengths"],
         )
+        learnable = int(preferred_pairs(inputs["rewards"], mask).any(dim=(-1, -2)).sum())
         for name, value in output.metrics.items():
-            self._metrics[name if model.training else f"eval_{name}"].append(value)
+            self._metrics[name if model.training else f"eval_{name}"].append((value, learnable))
         return (output.loss, output) if return_outputs else output.loss
 
     def prediction_step(
@@ -307,19 +328,25 @@ class LarPOTrainer(Trainer):
             loss, output = self.compute_loss(model, inputs, return_outputs=True)
         if prediction_loss_only:
             return loss, None, None
-        absent = ~inputs["mask"]
-        scores, rewards = output.scores, inputs["rewards"]
-        return loss, scores.masked_fill(absent, -torch.inf), rewards.masked_fill(absent, -torch.inf)
+        absent, width = ~inputs["mask"], max(self._widest_list - inputs["mask"].shape[-1], 0)
+        scores, rewards = (
+            F.pad(values.masked_fill(absent, -torch.inf), (0, width), value=-torch.inf)
+            for values in (output.scores, inputs["rewards"])
+        )
+        return loss, scores, rewards
 
     def _drain(self, prefix: str) -> dict[str, float]:
-        """Means over steps and processes of the metrics collected since the last call."""
+        """Means over lists, of all steps and processes, of the metrics collected since the last call."""
         names = [name for name in self._metrics if name.startswith("eval_") == (prefix == "eval")]
         mine = {name.removeprefix("eval_"): self._metrics.pop(name) for name in names}
-        totals: dict[str, list[float]] = defaultdict(list)
+        totals: dict[str, list[tuple[float, int]]] = defaultdict(list)
         for metrics in gather_object([mine]) if self.args.world_size > 1 else [mine]:
             for name, values in metrics.items():
                 totals[name] += values
-        return {name: sum(values) / len(values) for name, values in totals.items()}
+        return {
+            name: sum(value * lists for value, lists in values) / sum(lists for _, lists in values)
+            for name, values in totals.items()
+        }
 
     def evaluation_loop(
         self,
@@ -329,6 +356,13 @@ class LarPOTrainer(Trainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
+        lists: Any = dataloader.dataset
+        if "prompt_ids" not in lists.column_names:
+            raise ValueError(
+                "lists to evaluate on go to the trainer's constructor (eval_dataset), which tokenises them and"
+                " computes their reference log-probabilities before training"
+            )
+        self._widest_list = max(map(len, lists["scores"]), default=0)
         output = super().evaluation_loop(
             dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
         )

@@ -1,0 +1,141 @@
+"""`larpo-ir`: the command line. Options come from the signatures of what they call; YAML by `--config`."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+def _quickstart(**options: Any) -> None:
+    from larpo_ir.quickstart import QuickstartConfig, quickstart
+
+    output = quickstart(QuickstartConfig(**options))
+    print((output / "report.md").read_text())
+    paths = [output / name for name in ("report.md", "summary.csv", "pass_at_n.png")]
+    paths += sorted(output.glob("seed-*/*/summary.json"))
+    print("written:", *paths, sep="\n  ")
+
+
+def _losses() -> None:
+    """Print the table of losses with their formulas."""
+    from larpo_ir.losses import LOSSES
+
+    _table(
+        ["loss", "formula", "source"], [(name, loss.formula, loss.source) for name, loss in LOSSES.items()]
+    )
+
+
+def _objectives() -> None:
+    """Print the table of objectives: score, loss, parameters with their defaults."""
+    from larpo_ir.objectives import METHODS
+
+    rows = []
+    for name, method in METHODS.items():
+        parameters = ", ".join(f"{key}={value}" for key, value in method.defaults.items())
+        sft = " + sft_weight · NLL(best)" if "sft_weight" in method.defaults else ""
+        rows.append((name, method.score.formula, method.loss(method.defaults).formula + sft, parameters))
+    _table(["objective", "score s(y)", "loss", "parameters"], rows)
+
+
+def _table(header: list[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*header, show_lines=True)
+    for row in rows:
+        table.add_row(*row)
+    # A terminal wraps the table to its width; a pipe or file gets whole formulas.
+    Console(width=None if sys.stdout.isatty() else 200, markup=False, highlight=False).print(table)
+
+
+# command: (one line of help, where its options come from, what runs)
+COMMANDS: dict[str, tuple[str, str, Callable[..., None] | str]] = {
+    "quickstart": (
+        "align a small policy with four objectives",
+        "larpo_ir.quickstart:QuickstartConfig",
+        _quickstart,
+    ),
+    "align": ("align a policy by ranking", "larpo_ir.commands:align_policies", "same"),
+    "generate": ("sample responses to prompts", "larpo_ir.commands:generate", "same"),
+    "rerank": ("rank responses with a reward", "larpo_ir.commands:rerank", "same"),
+    "evaluate": ("evaluate responses or a TREC run", "larpo_ir.commands:evaluate_run", "same"),
+    "losses": ("print the ranking losses with their formulas", "larpo_ir.cli:_losses", "same"),
+    "objectives": ("print the objectives with their formulas", "larpo_ir.cli:_objectives", "same"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point. Exits 0, 2 with one clear line on bad input, or 130 when interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: larpo-ir COMMAND [options]\n")
+        print("\n".join(f"  {name:12}{line}" for name, (line, _, _) in COMMANDS.items()))
+        print("\nlarpo-ir COMMAND --help tells its options; --config FILE reads them from YAML.")
+        raise SystemExit(0)
+    if arguments[0] == "--version":
+        from larpo_ir import __version__
+
+        print(__version__)
+        raise SystemExit(0)
+    try:
+        _run(arguments[0], arguments[1:])
+    except KeyboardInterrupt:
+        print("\ninterrupted; what was there is kept, and the same command goes on from it", file=sys.stderr)
+        raise SystemExit(130) from None
+    except (ValueError, OSError, ImportError) as error:
+        if os.environ.get("LARPO_DEBUG"):
+            raise
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _run(command: str, arguments: list[str]) -> None:
+    if command not in COMMANDS:
+        raise ValueError(f"unknown command {command!r}; choose one of {', '.join(COMMANDS)}")
+    line, home, action = COMMANDS[command]
+    plain_output()
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    module, name = home.split(":")
+    component = getattr(importlib.import_module(module), name)
+    parser = ArgumentParser(prog=f"larpo-ir {command}", description=line, exit_on_error=False)
+    parser.add_argument("--config", action="config", help="read options from a YAML file")
+    if isinstance(component, type):
+        parser.add_class_arguments(component)
+    else:
+        parser.add_function_arguments(component)
+    try:
+        options = parser.parse_args(arguments)
+        given = parser.instantiate_classes(options)
+    except ArgumentError as error:
+        raise ValueError(str(error)) from None
+    values = {key: value for key, value in given.as_dict().items() if key != "config"}
+    run = component if isinstance(action, str) else action
+    run(**values)
+
+
+def plain_output() -> None:
+    """Plain lines for people: our own messages, no library's housekeeping."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault(
+        "OMP_WAIT_POLICY", "PASSIVE"
+    )  # threads that spin ruin a machine that others use, too
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("larpo_ir").setLevel(logging.INFO)
+    warnings.filterwarnings("ignore", module=r"torch\..*|transformers\..*|trl\..*|pyterrier\..*")
+    import datasets
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+        transformers_logging.disable_progress_bar()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,272 @@
+"""What the subcommands of `larpo-ir` do. Their options are these functions' arguments, see `larpo_ir.cli`."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from larpo_ir.generators import Generator
+from larpo_ir.heldout import ranking_of
+from larpo_ir.lists import Messages, prompt_text, read_lists
+from larpo_ir.loop import AlignConfig, AlignResult
+from larpo_ir.loop import align as run_loop
+from larpo_ir.measures import evaluate
+from larpo_ir.policies import SmallPolicy
+from larpo_ir.pool import CandidatePool
+from larpo_ir.records import read_records
+from larpo_ir.report import interval, markdown_table
+from larpo_ir.results import require_columns, write_atomically, write_run
+from larpo_ir.rewards import Reranker
+from larpo_ir.significance import summarise
+
+logger = logging.getLogger("larpo_ir")
+
+QUERY_COLUMNS = ("query", "prompt", "question", "instruction")
+ID_COLUMNS = ("qid", "id", "prompt_id", "query_id")
+
+
+def read_topics(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Topics from a file: `qid` (or another id, or else the row's number), `query` (or `prompt`, `question`,
+    `instruction`; a chat is asked as it is), and every other column, such as `gold`.
+
+    Raises `ValueError` naming file and line for malformed or empty files and rows without a query.
+    """
+    rows: list[dict[str, Any]] = []
+    for number, (place, row) in enumerate(read_records(path)):
+        asked: str | Messages | None = next((row[name] for name in QUERY_COLUMNS if row.get(name)), None)
+        if asked is None:
+            raise ValueError(
+                f"{place}: no query; a topic needs one of the columns {', '.join(QUERY_COLUMNS)}"
+            )
+        qid = next((row[name] for name in ID_COLUMNS if row.get(name) is not None), number)
+        rest = {name: value for name, value in row.items() if name not in (*QUERY_COLUMNS, *ID_COLUMNS)}
+        chat = {} if isinstance(asked, str) else {"prompt": asked}
+        rows.append({"qid": str(qid), "query": prompt_text(asked), **chat, **rest})
+    if not rows:
+        raise ValueError(f"{path} is empty: no topics to read")
+    return pd.DataFrame(rows)
+
+
+def read_results(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """A results frame from Parquet or JSON Lines (as `larpo-ir generate` writes them) or from a TREC run."""
+    if Path(path).suffix in (".parquet", ".jsonl", ".json"):
+        frame = pd.DataFrame([row for _, row in read_records(path)])
+        require_columns(frame, ["qid", "docno", "score"], str(path))
+        return frame.astype({"qid": str, "docno": str})
+    import ir_measures
+
+    try:
+        run = pd.DataFrame(ir_measures.read_trec_run(str(path)))
+    except (ValueError, IndexError):
+        raise ValueError(f"{path}: not a TREC run (qid Q0 docno rank score tag on every line)") from None
+    return run.rename(columns={"query_id": "qid", "doc_id": "docno"})
+
+
+def write_results(results: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
+    """A results frame as Parquet, JSON Lines or, with any other ending, a TREC run."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".parquet":
+        results.to_parquet(path)
+    elif path.suffix == ".jsonl":
+        write_atomically(path, results.to_json(orient="records", lines=True, force_ascii=False))
+    else:
+        write_run(results, path)
+    return path
+
+
+def generate(generator: Generator, topics: str, output: str = "runs/results.parquet") -> None:
+    """Sample responses to prompts from a file.
+
+    Args:
+        generator: the model and how to sample from it, e.g. --generator.model PATH --generator.num_candidates 8
+        topics: JSON Lines or Parquet with the column query (or prompt, question, instruction)
+        output: where the responses go: .parquet, .jsonl, or a TREC run
+    """
+    results = generator.transform(read_topics(topics))
+    unfinished = int((~results["finished"]).sum())
+    if unfinished:
+        logger.info(
+            f"{unfinished} of {len(results)} responses were cut at max_new_tokens={generator.max_new_tokens}"
+        )
+    print(f"{len(results)} responses to {results['qid'].nunique()} prompts: {write_results(results, output)}")
+
+
+def rerank(reward: Reranker, results: str, output: str = "runs/reranked.parquet") -> None:
+    """Rank responses with a reward.
+
+    Args:
+        reward: a reranker by class_path, e.g. larpo_ir.rewards.RewardModel
+        results: responses as larpo-ir generate wrote them, .parquet or .jsonl
+        output: where the ranked responses go: .parquet, .jsonl, or a TREC run
+    """
+    ranked = reward.transform(read_results(results))
+    print(
+        f"mean reward {ranked['score'].mean():.4f} of {len(ranked)} responses: {write_results(ranked, output)}"
+    )
+
+
+def evaluate_run(
+    results: str, qrels: str, measures: list[str] | None = None, output: str | None = None, seed: int = 0
+) -> None:
+    """Evaluate responses or a TREC run against qrels, with 95 % bootstrap intervals.
+
+    Args:
+        results: .parquet, .jsonl, or a TREC run
+        qrels: TREC qrels
+        measures: names as ir_measures knows them, and Pass@N
+        output: also write the table there, as CSV
+        seed: of the bootstrap
+    """
+    import ir_measures
+
+    try:
+        judged = pd.DataFrame(ir_measures.read_trec_qrels(qrels))
+    except (ValueError, IndexError):
+        raise ValueError(f"{qrels}: not TREC qrels (qid 0 docno label on every line)") from None
+    if judged.empty:
+        raise ValueError(f"{qrels} is empty: nothing to evaluate against")
+    table = evaluate(
+        read_results(results), judged, measures or ["nDCG@10", "RR@10", "R@20", "Success@1"], seed=seed
+    )
+    print(markdown_table(table.reset_index()), end="")
+    if output is not None:
+        Path(output).parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(output)
+        print(f"table: {output}")
+
+
+def align_policies(
+    align: AlignConfig,
+    generator: Generator | None = None,
+    policy: SmallPolicy | None = None,
+    reward: Reranker | None = None,
+    prompts: str | None = None,
+    eval_prompts: str | None = None,
+    lists: str | None = None,
+    num_held_out: int = 40,
+    objectives: list[str] | None = None,
+) -> None:
+    """Align a policy by ranking: on its own samples, or on recorded, graded lists.
+
+    On-policy: --generator, --reward and --prompts. Offline: --lists, with --generator or --policy.
+
+    Args:
+        align: settings of the loop; the objective is --objectives' where that is given
+        generator: the policy, a model by path, and how to sample from it
+        policy: instead of a generator: a small policy made from the lists' text
+        reward: a reranker by class_path
+        prompts: topics to align on, JSON Lines or Parquet
+        eval_prompts: held-out topics
+        lists: recorded lists (any layout that larpo_ir.lists knows); nothing is sampled then
+        num_held_out: how many of the lists, the last ones, are held out
+        objectives: align with each of these, from the same policy, in a folder each
+    """
+    output = Path(align.output_dir)
+    names = objectives or [align.objective]
+    configs = {
+        name: dataclasses.replace(
+            align, objective=name, output_dir=str(output / name if objectives else output)
+        )
+        for name in names
+    }
+    if lists is not None:
+        _align_offline(configs, generator, policy, lists, num_held_out, output)
+        return
+    for needed, value in (("generator", generator), ("reward", reward), ("prompts", prompts)):
+        if value is None:
+            raise ValueError(
+                f"align needs --{needed} to work on-policy, or --lists to work on recorded lists"
+            )
+    held_out = None if eval_prompts is None else read_topics(eval_prompts)
+    topics, first = read_topics(str(prompts)), None
+    for name, config in configs.items():
+        assert generator is not None
+        result = run_loop(generator, reward, topics, config, eval_prompts=held_out, start_from=first)
+        first = first or result.output_dir
+        print(f"{name}: {result.output_dir}/report.md, summary.json")
+
+
+def _align_offline(
+    configs: dict[str, AlignConfig],
+    generator: Generator | None,
+    policy: SmallPolicy | None,
+    path: str,
+    num_held_out: int,
+    output: Path,
+) -> None:
+    recorded = read_lists(path)
+    if not 0 < num_held_out < len(recorded):
+        raise ValueError(
+            f"{path} has {len(recorded)} lists: num_held_out must be between 1 and {len(recorded) - 1}"
+        )
+    if "id" not in recorded.column_names:
+        recorded = recorded.add_column("id", [str(row) for row in range(len(recorded))])
+    split = len(recorded) - num_held_out
+    train = CandidatePool.from_ranked(recorded.select(range(split)))
+    held_out = CandidatePool.from_ranked(recorded.select(range(split, len(recorded)))).view()
+    if generator is None:
+        if policy is None:
+            raise ValueError(
+                "align on recorded lists needs --generator (a model) or --policy (a small one made here)"
+            )
+        logger.info(f"making an SFT policy from the responses of {split} lists")
+        examples = train.frame
+        model, tokenizer = policy.train(
+            [[{"role": "user", "content": query}] for query in examples["query"]],
+            [[{"role": "assistant", "content": text}] for text in examples["text"]],
+            output / "sft",
+        )
+        generator = Generator(model, tokenizer, chat=True, max_new_tokens=1)
+    topics = train.frame[["qid", "query"]].drop_duplicates("qid")
+    results: dict[str, AlignResult] = {}
+    first: Path | None = None
+    for name, config in configs.items():
+        logger.info(f"aligning with {name}")
+        results[name] = run_loop(
+            generator, None, topics, config, candidates=train, eval_lists=held_out, start_from=first
+        )
+        first = first or results[name].output_dir
+    table = _ranking_table(results)
+    write_atomically(output / "ranking.md", table)
+    print(table)
+    print(
+        f"table: {output / 'ranking.md'}; runs: {', '.join(str(result.output_dir) for result in results.values())}"
+    )
+
+
+def _ranking_table(results: dict[str, AlignResult]) -> str:
+    """How each way of ranking the held-out lists agrees with their grades, baselines first."""
+    lists = next(iter(results.values())).held_out.lists
+    assert lists is not None
+    rng = np.random.default_rng(0)
+    shuffles = [ranking_of(lists, rng.random(len(lists))) for _ in range(20)]
+    rows = {
+        "random order (mean of 20)": sum(shuffles[1:], shuffles[0]) / len(shuffles),
+        "longest first": ranking_of(lists, lists["text"].str.len()),
+        "before: log π": ranking_of(lists, lists["initial"]),
+        "before: log π per token": ranking_of(lists, lists["initial"] / lists["num_tokens"]),
+    }
+    for name, result in results.items():
+        after = result.held_out.lists
+        assert after is not None
+        rows[f"{name}: log π"] = ranking_of(after, after["now"])
+        rows[f"{name}: implicit reward"] = ranking_of(after, after["implicit"])
+    table = pd.DataFrame(
+        [
+            {"ranked by": name, **{measure: interval(row) for measure, row in summarise(values).iterrows()}}
+            for name, values in rows.items()
+        ]
+    )
+    return (
+        "# Held-out lists ranked against their grades\n\n"
+        f"{lists['qid'].nunique()} lists, {len(lists)} responses; mean and 95 % bootstrap interval over lists. Before "
+        "alignment the implicit reward is 0 for every response, so its order is random.\n\n"
+        + markdown_table(table)
+    )

@@ -1,0 +1,117 @@
+"""Tiny random-weight models of several architectures, and tokenizers, all made here: nothing is downloaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import transformers as tr
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
+
+SPECIALS = ["<s>", "</s>", "<pad>", "<|user|>", "<|assistant|>", "<|system|>", "<|tool|>"]
+MERGES = [("Ġ", "t"), ("Ġt", "h"), ("Ġth", "e"), ("a", "b"), ("Ġ", "4"), ("1", "2"), ("Ċ", "Ċ"), ("x", "y")]
+VOCAB_SIZE = 300  # tokens beyond the tokenizer's are there to be sampled, as models' padded vocabularies are
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}</s>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+# Writes more before an answer that is asked for than before one that is there, as some reasoning models' do.
+THINKING_TEMPLATE = CHAT_TEMPLATE.replace("<|assistant|>{% endif %}", "<|assistant|>think:{% endif %}")
+
+
+def make_tokenizer(*, bos: bool = False, eos: bool = False, chat_template: str | None = None, **options: Any):
+    """Byte-level BPE with a few merges. `bos`, `eos`: what it puts around plain text by itself."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = [*SPECIALS, *alphabet, *(a + b for a, b in MERGES)]
+    backend = Tokenizer(models.BPE({word: i for i, word in enumerate(words)}, MERGES))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.decoder = decoders.ByteLevel()
+    return _wrap(backend, bos, eos, chat_template=chat_template, **options)
+
+
+def make_sentencepiece_tokenizer(*, bos: bool = True, prepend: str = "always", **options: Any):
+    """Like Llama 2's: words start with ▁, one is put before the text, unknown characters become bytes."""
+    characters = ["▁", *(chr(i) for i in range(33, 127)), "▁4", "▁is", "is"]
+    words = [*SPECIALS, "<unk>", *(f"<0x{i:02X}>" for i in range(256)), *characters]
+    merges = [("▁", "4"), ("i", "s"), ("▁", "is")]
+    backend = Tokenizer(
+        models.BPE({word: i for i, word in enumerate(words)}, merges, unk_token="<unk>", byte_fallback=True)
+    )
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=prepend, split=False)
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    return _wrap(backend, bos, False, **options)
+
+
+def _wrap(backend: Tokenizer, bos: bool, eos: bool, **options: Any):
+    backend.add_special_tokens([AddedToken(token, special=True) for token in SPECIALS])
+    if bos or eos:
+        backend.post_processor = processors.TemplateProcessing(
+            single=f"{'<s> ' * bos}$A{' </s>' * eos}", special_tokens=[("<s>", 0), ("</s>", 1)]
+        )
+    options = {"bos_token": "<s>" if bos else None, "eos_token": "</s>", "pad_token": "<pad>", **options}
+    return tr.PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        additional_special_tokens=[token for token in SPECIALS if token not in options.values()],
+        **options,
+    )
+
+
+TOKENS = {"vocab_size": VOCAB_SIZE, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
+LLAMA = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 128,
+    "initializer_range": 0.4,  # large, so that the distributions are far from flat
+}
+GROUPED = {**LLAMA, "num_key_value_heads": 1, "head_dim": 8}
+ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("Llama", GROUPED),
+    "mistral": ("Mistral", {**GROUPED, "sliding_window": 8}),
+    "gemma2": ("Gemma2", {**GROUPED, "sliding_window": 8, "query_pre_attn_scalar": 8}),
+    "qwen2": ("Qwen2", {**LLAMA, "num_key_value_heads": 1}),
+    "qwen3": ("Qwen3", GROUPED),
+    "gpt2": ("GPT2", {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 128, "initializer_range": 0.4}),
+    "gpt_neox": ("GPTNeoX", LLAMA),
+    "bloom": ("Bloom", {"hidden_size": 16, "n_layer": 2, "n_head": 2, "initializer_range": 0.4}),
+    "opt": (
+        "OPT",
+        {
+            "hidden_size": 16,
+            "word_embed_proj_dim": 16,
+            "ffn_dim": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "max_position_embeddings": 128,
+            "init_std": 0.4,
+        },
+    ),
+}
+
+
+def make_model(architecture: str = "llama", seed: int = 0, **options: Any) -> Any:
+    """A causal language model in evaluation mode; equal seeds give equal weights."""
+    name, sizes = ARCHITECTURES[architecture]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = getattr(tr, f"{name}Config")(**{**TOKENS, **sizes, **options})
+        return tr.AutoModelForCausalLM.from_config(config).eval()
+
+
+def make_stopping_model(architecture: str = "llama", seed: int = 0) -> Any:
+    """A model that emits EOS soon after some prefixes and not after others."""
+    model = make_model(architecture, seed)
+    with torch.no_grad():
+        model.get_output_embeddings().weight[1] *= 3
+    return model
+
+
+def make_reward_model(seed: int = 0, **options: Any) -> Any:
+    """A sequence classifier with one label."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = tr.LlamaConfig(**{**TOKENS, **GROUPED, "num_labels": 1, **options})
+        return tr.LlamaForSequenceClassification(config).eval()
