@@ -4,7 +4,7 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: quickstart test test-slow lint alpacaeval-pool clean
+.PHONY: quickstart test test-slow lint clean
 .DEFAULT_GOAL := test
 
 .venv/installed: pyproject.toml constraints.txt

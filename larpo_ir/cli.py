@@ -127,6 +127,7 @@ def plain_output() -> None:
     )  # threads that spin ruin a machine that others use, too
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("larpo_ir").setLevel(logging.INFO)
+    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     warnings.filterwarnings("ignore", module=r"torch\..*|transformers\..*|trl\..*|pyterrier\..*")
     import datasets
     from transformers.utils import logging as transformers_logging

@@ -251,7 +251,6 @@ def _ranking_table(results: dict[str, AlignResult]) -> str:
         "random order (mean of 20)": sum(shuffles[1:], shuffles[0]) / len(shuffles),
         "longest first": ranking_of(lists, lists["text"].str.len()),
         "before: log π": ranking_of(lists, lists["initial"]),
-        "before: log π per token": ranking_of(lists, lists["initial"] / lists["num_tokens"]),
     }
     for name, result in results.items():
         after = result.held_out.lists
@@ -266,7 +265,7 @@ def _ranking_table(results: dict[str, AlignResult]) -> str:
     )
     return (
         "# Held-out lists ranked against their grades\n\n"
-        f"{lists['qid'].nunique()} lists, {len(lists)} responses; mean and 95 % bootstrap interval over lists. Before "
-        "alignment the implicit reward is 0 for every response, so its order is random.\n\n"
+        f"{lists['qid'].nunique()} lists, {len(lists)} responses; mean and 95 % bootstrap interval over lists. "
+        "Before alignment the implicit reward is 0 for every response, so its order is random.\n\n"
         + markdown_table(table)
     )

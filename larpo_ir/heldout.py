@@ -18,8 +18,9 @@ which policies of different iterations can be compared response by response:
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
     from larpo_ir.generators import Generator
 
+logger = logging.getLogger("larpo_ir")
+
 PASS_AT = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -64,12 +67,19 @@ class HeldOut:
     seed: int = 1_000_003
     samples: pd.DataFrame = field(init=False, default_factory=pd.DataFrame)
     greedy: pd.DataFrame = field(init=False, default_factory=pd.DataFrame)
+    checked: bool = field(init=False, default=False)
 
     def measure(self, generator: Generator, reward: pt.Transformer | None) -> pd.DataFrame:
         """Per-prompt measures of a policy, indexed by qid. Keeps what was generated in `samples` and `greedy`.
 
         The first call also fixes the lists (unless recorded ones were given) and their log π_0.
         """
+        if not self.checked:
+            self.topics, self.lists = (
+                None if frame is None else leave_out_long(generator, frame, "held-out")
+                for frame in (self.topics, self.lists)
+            )
+            self.checked = True
         columns = []
         if self.topics is not None and len(self.topics) and reward is not None:
             columns.append(self._measure_samples(self.topics, generator, reward))
@@ -112,6 +122,9 @@ class HeldOut:
     def _fixed(self, samples: pd.DataFrame) -> pd.DataFrame:
         """Distinct judged responses in an order that says nothing of their quality: that of their hashes."""
         lists = samples[np.isfinite(samples["score"].astype(float))].drop_duplicates(["qid", "docno"])
+        if "token_ids" in lists:  # as plain lists: a file that pandas reads back knows no Arrow types
+            ids = [list(ids) if known else None for ids, known in _known(lists["token_ids"])]
+            lists = lists.assign(token_ids=pd.Series(ids, index=lists.index, dtype=object))
         return (
             lists.sort_values(["qid", "docno"]).drop(columns="rank", errors="ignore").reset_index(drop=True)
         )
@@ -140,6 +153,10 @@ class HeldOut:
         return pd.concat(columns, axis=1)
 
 
+def _known(column: pd.Series) -> Iterable[tuple[Any, bool]]:
+    return zip(column, column.notna(), strict=True)
+
+
 def _ndcg(lists: pd.DataFrame, by: str, name: str) -> pd.Series:
     """nDCG@10 per prompt of graded lists ranked by a column; real-valued rewards are graded as in the pool."""
     pool = CandidatePool()
@@ -154,6 +171,19 @@ def ranking_of(lists: pd.DataFrame, scores: Sequence[float] | pd.Series) -> pd.D
     grades = lists.rename(columns={"score": "label"})[["qid", "docno", "label"]]
     tau = kendall_tau(lists.assign(score=lists["by"]), grades).rename("kendall_tau")
     return pd.concat([_ndcg(lists, by="by", name="nDCG@10"), tau], axis=1)
+
+
+def leave_out_long(generator: Generator, frame: pd.DataFrame, what: str) -> pd.DataFrame:
+    """The rows whose prompt leaves the generator room in the model's context; one warning counts the others."""
+    topics = frame[[c for c in ("qid", "query", "prompt") if c in frame]].drop_duplicates("qid")
+    fits = generator.fits(topics)
+    if not fits.all():
+        first = topics["qid"][~fits].iloc[0]
+        logger.warning(
+            f"{(~fits).sum()} of {len(fits)} {what} prompts leave no room for max_new_tokens="
+            f"{generator.max_new_tokens} in the model's context and are left out (first: qid {first})"
+        )
+    return frame[frame["qid"].isin(topics["qid"][fits])].reset_index(drop=True)
 
 
 @torch.no_grad()

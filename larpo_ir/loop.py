@@ -35,7 +35,7 @@ from datasets import Dataset, load_from_disk
 from transformers import AutoModelForCausalLM, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
-from larpo_ir.heldout import HeldOut, frame_logprobs, json_ready
+from larpo_ir.heldout import HeldOut, frame_logprobs, json_ready, leave_out_long
 from larpo_ir.lists import Messages, prompt_text
 from larpo_ir.negatives import BestWorst, Sampler, TopBottom, sample_lists
 from larpo_ir.pool import CandidatePool
@@ -252,7 +252,9 @@ class _Run:
         self.pool = CandidatePool()
         self.seconds: dict[str, float] = {}
         self._claim_directory()
-        self._leave_out_long_prompts()
+        self.topics = leave_out_long(generator, topics, "training")
+        if not len(self.topics):
+            raise ValueError("no prompt is left to align on")
 
     # Directory
 
@@ -323,18 +325,6 @@ class _Run:
         finally:
             self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
 
-    def _leave_out_long_prompts(self) -> None:
-        fits = self.generator.fits(self.topics)
-        if not fits.all():
-            first = self.topics.loc[~fits, "qid"].iloc[0]
-            logger.warning(
-                f"{(~fits).sum()} of {len(fits)} prompts leave no room for max_new_tokens="
-                f"{self.generator.max_new_tokens} in the model's context and are left out (first: qid {first})"
-            )
-            self.topics = self.topics[fits].reset_index(drop=True)
-        if not len(self.topics):
-            raise ValueError("no prompt is left to align on")
-
     # The loop
 
     def start(self, held_out: HeldOut) -> list[tuple[dict[str, Any], pd.DataFrame]]:
@@ -401,7 +391,7 @@ class _Run:
             found = CandidatePool.load(path)
         if self.recorded is not None:
             recorded = self.recorded.frame
-            mine = recorded[recorded["qid"].isin(topics["qid"])]
+            mine = recorded[recorded["qid"].isin(topics["qid"]) & ~recorded["qid"].isin(found.frame["qid"])]
             found.add(mine.drop(columns="iteration"), iteration=iteration, policy="recorded")
         todo = topics[~topics["qid"].isin(found.frame["qid"])]
         generator = self.generator.replace(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -63,8 +64,8 @@ def train_tokenizer(
 class SmallPolicy:
     """Recipe of a small Llama policy: tokenizer, architecture and supervised fine-tuning.
 
-    `context`: longest sequence in tokens; longer examples are cut. `sft`: any field of TRL's `SFTConfig`, such as
-    `num_train_epochs` and `learning_rate`.
+    `context`: longest sequence in tokens; longer examples are cut. `architecture`: any other field of
+    `LlamaConfig`. `sft`: any field of TRL's `SFTConfig`, such as `num_train_epochs` and `learning_rate`.
     """
 
     vocab_size: int = 4096
@@ -73,6 +74,7 @@ class SmallPolicy:
     num_heads: int = 4
     context: int = 512
     single_digits: bool = True
+    architecture: dict[str, Any] = field(default_factory=dict)
     sft: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
 
@@ -82,24 +84,27 @@ class SmallPolicy:
         from transformers import LlamaConfig, LlamaForCausalLM
 
         tokenizer = train_tokenizer(texts, self.vocab_size, single_digits=self.single_digits)
-        config = LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=self.hidden_size,
-            intermediate_size=3 * self.hidden_size,
-            num_hidden_layers=self.num_layers,
-            num_attention_heads=self.num_heads,
-            max_position_embeddings=self.context,
-            tie_word_embeddings=True,
-            pad_token_id=tokenizer.pad_token_id,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        )
+        sizes = {
+            "vocab_size": len(tokenizer),
+            "hidden_size": self.hidden_size,
+            "intermediate_size": 3 * self.hidden_size,
+            "num_hidden_layers": self.num_layers,
+            "num_attention_heads": self.num_heads,
+            "max_position_embeddings": self.context,
+            "tie_word_embeddings": True,
+            "pad_token_id": tokenizer.pad_token_id,
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+        }
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return LlamaForCausalLM(config), tokenizer
+            return LlamaForCausalLM(LlamaConfig(**{**sizes, **self.architecture})), tokenizer
 
     def train(
-        self, prompts: Sequence[Any], completions: Sequence[Any], directory: str | Path | None = None
+        self,
+        prompts: Sequence[Any],
+        completions: Sequence[Any],
+        directory: str | os.PathLike[str] | None = None,
     ) -> tuple[Any, Any]:
         """The policy after supervised fine-tuning on prompt-completion pairs (strings or chats, as in TRL).
 

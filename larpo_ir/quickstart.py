@@ -295,11 +295,13 @@ def _report(
             f"{seeds}, {config.num_prompts} training and {config.num_held_out} held-out problems, "
             f"{config.num_candidates} candidates per problem at T = 1, {config.iterations} iterations, "
             f"β = {config.beta}, learning rate {config.learning_rate}, {config.epochs} epochs per iteration. "
-            "Brackets: 95 % bootstrap intervals over problems; p: paired randomisation test of after against before.\n",
+            "Brackets: 95 % bootstrap intervals over problems; p: paired randomisation test, after against "
+            "before.\n",
             "## Before and after alignment\n",
             markdown_table(table),
-            "Pass@1: one sample at T = 1. log π(best): mean log-probability, in nats, of the best of the SFT policy's "
-            "own samples; a fall is likelihood displacement. nDCG@10 of γ: the implicit reward ranks these samples.\n",
+            "Pass@1: one sample at T = 1. log π(best): mean log-probability, in nats, of the best of the SFT "
+            "policy's own samples; a fall is likelihood displacement. nDCG@10 of γ: the implicit reward ranks these "
+            "samples.\n",
             "## Inference strategies of the SFT policy\n",
             "Share of held-out problems answered correctly; p: paired t-test against greedy, Holm-corrected.\n",
             markdown_table(wide.join(tests.loc[wide.index]).reset_index()),

@@ -288,7 +288,7 @@ def test_rewards_that_are_missing_are_kept_aside(tmp_path):
 def test_prompts_that_leave_no_room_are_left_out_and_counted(tmp_path, caplog):
     caplog.set_level(logging.WARNING, logger="larpo_ir")
     result = align(make_generator(), VerifiableReward(vowels), [*PROMPTS, "long " * 100], settings(tmp_path))
-    assert "1 of 11 prompts leave no room" in caplog.text
+    assert "1 of 11 training prompts leave no room" in caplog.text
     assert "10" not in set(result.pool.frame["qid"])
     with pytest.raises(ValueError, match="no prompt is left"):
         align(make_generator(), VerifiableReward(vowels), ["long " * 100], settings(tmp_path / "b"))
