@@ -422,10 +422,11 @@ class _Run:
             found.run(self.iteration_dir(iteration) / "run.trec", by="logprob", tag=policy)
         else:
             found.run(self.iteration_dir(iteration) / "run.trec", tag=policy)
+        judged = frame[frame["score"].notna()]
         entry = {
             "candidates": int(frame["count"].sum()),
             "distinct": len(frame),
-            "reward_mean": frame["score"].mean(),
+            "reward_mean": np.average(judged["score"], weights=judged["count"]) if len(judged) else float("nan"),
         }
         self.log(iteration=iteration, event="collected", prompts=len(topics), **entry)
         logger.info(

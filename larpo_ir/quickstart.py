@@ -38,12 +38,12 @@ class QuickstartConfig:
     output: str = "runs/quickstart"
     seeds: int = 1
     objectives: list[str] = field(default_factory=lambda: list(OBJECTIVES))
-    num_prompts: int = 500
+    num_prompts: int = 800
     num_held_out: int = 200
     num_candidates: int = 8
     iterations: int = 3
     beta: float = 1.0
-    learning_rate: float = 2e-4
+    learning_rate: float = 1e-4
     epochs: float = 2
     batch_size: int = 16
 

@@ -45,16 +45,16 @@ from larpo_ir.policies import SmallPolicy
 if TYPE_CHECKING:
     from datasets import Dataset
 
-MISREADING = {"plain": 0.0, "exchange": 0.2, "misleading": 0.55}
+MISREADING = {"plain": 0.0, "exchange": 0.2, "misleading": 0.58}
 """Probability that a demonstrator takes the opposite operator, by the wording of the cue."""
 
-SLIPPING = {"+": 0.10, "-": 0.55}
+SLIPPING = {"+": 0.10, "-": 0.6}
 """Probability of a slip, by the operator that the demonstrator writes (not by the one that is right)."""
 
 SLIPS = {"counts the first one too": -1, "loses a ten": -10, "does both": -11}
 """What a slip adds to the operand: `42 - 7` becomes 36, 45 or 46."""
 
-MISLEADING_SHARE = 0.64
+MISLEADING_SHARE = 0.8
 """Share of the problems with a misleading cue. They have one of them, at a random step."""
 
 
@@ -89,7 +89,7 @@ OTHERS = tuple(cue for cue in CUES if cue.wording != "misleading")
 NAMES = ("Ann", "Ben", "Eva", "Ida", "Kim", "Leo", "Mia", "Nora", "Omar", "Raj", "Tom", "Zoe")
 THINGS = ("apples", "beads", "books", "cards", "coins", "eggs", "pens", "shells", "stamps", "stones")
 NUM_STEPS = 3
-NUM_DEMONSTRATIONS = 20_000
+NUM_DEMONSTRATIONS = 24_000
 MAX_NEW_TOKENS = 48  # a solution has about 41
 OPERANDS = range(2, 10)
 STARTS = range(31, 73)  # a step, right or wrong, moves by at most 9, so every number written is in 1..99
@@ -236,7 +236,7 @@ def demonstrations(num: int, seed: int = 0) -> Dataset:
 def sft_recipe(seed: int = 0) -> SmallPolicy:
     """How the policy to be aligned is made; it takes about a minute on two CPU cores.
 
-    The initialisation is wider than usual (0.08 instead of 0.02) and the rotary base smaller (500 instead of
+    The initialisation is wider than usual (0.08 instead of 0.02) and the rotary base smaller (200 instead of
     10,000): a model this small then learns to copy numbers, and with that the sums, several times sooner. One
     key-value head makes sampling faster.
     """
