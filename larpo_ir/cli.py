@@ -94,29 +94,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(2) from None
 
 
-def _run(command: str, arguments: list[str]) -> None:
-    if command not in COMMANDS:
-        raise ValueError(f"unknown command {command!r}; choose one of {', '.join(COMMANDS)}")
-    line, home, action = COMMANDS[command]
-    plain_output()
-    from jsonargparse import ArgumentError, ArgumentParser
+def parser_of(command: str) -> Any:
+    """The parser of a command's options, made from the signature of what the command calls."""
+    from jsonargparse import ArgumentParser
 
+    line, home, _ = COMMANDS[command]
     module, name = home.split(":")
     component = getattr(importlib.import_module(module), name)
     parser = ArgumentParser(prog=f"larpo-ir {command}", description=line, exit_on_error=False)
     parser.add_argument("--config", action="config", help="read options from a YAML file")
-    if isinstance(component, type):
-        parser.add_class_arguments(component)
-    else:
-        parser.add_function_arguments(component)
+    add = parser.add_class_arguments if isinstance(component, type) else parser.add_function_arguments
+    add(component)
+    return parser
+
+
+def _run(command: str, arguments: list[str]) -> None:
+    if command not in COMMANDS:
+        raise ValueError(f"unknown command {command!r}; choose one of {', '.join(COMMANDS)}")
+    plain_output()
+    from jsonargparse import ArgumentError
+
+    parser = parser_of(command)
     try:
-        options = parser.parse_args(arguments)
-        given = parser.instantiate_classes(options)
+        given = parser.instantiate_classes(parser.parse_args(arguments))
     except ArgumentError as error:
         raise ValueError(str(error)) from None
-    values = {key: value for key, value in given.as_dict().items() if key != "config"}
-    run = component if isinstance(action, str) else action
-    run(**values)
+    _, home, action = COMMANDS[command]
+    module, name = home.split(":")
+    run = getattr(importlib.import_module(module), name) if isinstance(action, str) else action
+    run(**{key: value for key, value in given.as_dict().items() if key != "config"})
 
 
 def plain_output() -> None:

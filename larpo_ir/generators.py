@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 import torch
+from accelerate import PartialState
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -44,7 +45,7 @@ RESULT_TYPES = {
 class Generator(pt.Transformer):
     """Samples `num_candidates` responses per prompt from a causal language model.
 
-    `model`: a transformers causal LM or a path. `temperature`: one for all candidates, or several among which
+    `model`: a transformers causal LM, left on its device, or a path, loaded to the GPU if there is one. `temperature`: one for all candidates, or several among which
     the candidates are dealt in turn; 0 is greedy decoding, one candidate per prompt. Nothing but temperature
     shapes the distribution (no top-k, top-p or repetition penalty, whatever the model's own configuration says:
     of that only the EOS tokens count, beside the tokenizer's).
@@ -83,7 +84,9 @@ class Generator(pt.Transformer):
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         path = model if isinstance(model, str) else model.config._name_or_path
-        self.model = AutoModelForCausalLM.from_pretrained(model) if isinstance(model, str) else model
+        self.model: Any = model
+        if isinstance(model, str):
+            self.model = AutoModelForCausalLM.from_pretrained(model).to(PartialState().default_device)
         self.tokenizer = AutoTokenizer.from_pretrained(path) if tokenizer is None else tokenizer
         self.num_candidates = num_candidates
         self.temperature = temperature

@@ -56,14 +56,15 @@ class HeldOut:
     """Held-out prompts and lists, and how many samples are drawn from a policy to measure it.
 
     `topics`: `qid, query` and what the reward needs. `lists`: fixed candidate lists, a results frame with grades
-    as `score`. Either may be None. A response is correct when its reward is at least `correct_at`.
+    as `score`. Either may be None. A response is correct when its reward is at least `correct_at`; by default
+    that is 1 if all rewards are 0 or 1, and otherwise (a reward model's) accuracy and Pass@N are not defined.
     """
 
     topics: pd.DataFrame | None = None
     lists: pd.DataFrame | None = None
     num_samples: int = 16
     temperature: float = 1.0
-    correct_at: float = 1.0
+    correct_at: float | None = None
     seed: int = 1_000_003
     samples: pd.DataFrame = field(init=False, default_factory=pd.DataFrame)
     greedy: pd.DataFrame = field(init=False, default_factory=pd.DataFrame)
@@ -98,23 +99,24 @@ class HeldOut:
         )
         self.greedy = (decode >> reward).transform(topics)
         drawn = sample.transform(topics)
-        self.samples = reward.transform(
-            drawn.assign(draw=drawn["rank"])
-        )  # reranking must not forget the draws
-        per_query = (
-            (self.greedy.set_index("qid")["score"] >= self.correct_at)
-            .astype(float)
-            .to_frame("greedy_accuracy")
-        )
-
-        correct = self.samples.drop_duplicates(["qid", "docno"])[["qid", "docno", "score"]]
-        correct = correct.assign(label=(correct["score"] >= self.correct_at).astype(int)).drop(
-            columns="score"
-        )
-        passed = evaluate_per_query(self.samples, correct, [f"Pass@{n}" for n in self._pass_at()])
-        per_query = per_query.join(passed.rename(columns=str.lower))
-        per_query["reward_mean"] = self.samples.groupby("qid", sort=False)["score"].mean()
+        drawn["draw"] = drawn["rank"]  # reranking must not forget the order of drawing
+        self.samples = reward.transform(drawn)
+        per_query = self.samples.groupby("qid", sort=False)["score"].mean().to_frame("reward_mean")
+        correct_at = self._threshold()
+        if correct_at is not None:
+            greedy = self.greedy.set_index("qid")["score"] >= correct_at
+            judged = self.samples.drop_duplicates(["qid", "docno"])[["qid", "docno", "score"]]
+            correct = judged.assign(label=(judged["score"] >= correct_at).astype(int)).drop(columns="score")
+            passed = evaluate_per_query(self.samples, correct, [f"Pass@{n}" for n in self._pass_at()])
+            passed = passed.rename(columns=str.lower)
+            per_query = pd.concat([greedy.astype(float).rename("greedy_accuracy"), passed, per_query], axis=1)
         return per_query.join(_ndcg(self._fixed(self.samples), by="logprob", name="nDCG@10"))
+
+    def _threshold(self) -> float | None:
+        if self.correct_at is not None:
+            return self.correct_at
+        rewards = pd.concat([self.samples["score"], self.greedy["score"]]).dropna()
+        return 1.0 if rewards.isin([0.0, 1.0]).all() else None
 
     def _pass_at(self) -> list[int]:
         return [n for n in PASS_AT if n <= self.num_samples]

@@ -84,7 +84,7 @@ class AlignConfig:
     `per_device_train_batch_size` (lists, not responses), anew in every iteration.
 
     **Evaluation.** `eval_samples` at `eval_temperature` per held-out prompt; `correct_at`: the reward from which
-    a response counts as correct.
+    a response counts as correct (None: 1 if all rewards are 0 or 1, otherwise accuracy and Pass@N are null).
 
     Raises `ValueError` for unknown names (listing the choices) and numbers out of range.
     """
@@ -102,7 +102,7 @@ class AlignConfig:
     training: dict[str, Any] = field(default_factory=dict)
     eval_samples: int = 16
     eval_temperature: float = 1.0
-    correct_at: float = 1.0
+    correct_at: float | None = None
     seed: int = 0
     task: str = ""
 
@@ -426,7 +426,9 @@ class _Run:
         entry = {
             "candidates": int(frame["count"].sum()),
             "distinct": len(frame),
-            "reward_mean": np.average(judged["score"], weights=judged["count"]) if len(judged) else float("nan"),
+            "reward_mean": np.average(judged["score"], weights=judged["count"])
+            if len(judged)
+            else float("nan"),
         }
         self.log(iteration=iteration, event="collected", prompts=len(topics), **entry)
         logger.info(

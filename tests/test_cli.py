@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from larpo_ir import available_losses, available_objectives
-from larpo_ir.cli import COMMANDS, main
+from larpo_ir.cli import COMMANDS, main, parser_of
 from tests.models import make_model, make_reward_model, make_tokenizer
 
 LISTS = [
@@ -154,6 +154,14 @@ def test_align_on_policy(models, tmp_path, capsys):
     assert run("align", *options) == 0
     assert (tmp_path / "run" / "iteration-01" / "policy" / "config.json").exists()
     assert "report.md" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[1] / "configs").glob("*.yaml")), ids=lambda p: p.name
+)
+def test_the_configurations_that_ship_are_understood(path):
+    options = parser_of("align").parse_path(path)
+    assert options.align.output_dir.startswith("runs/")
 
 
 def test_unknown_names_list_the_choices(tmp_path, capsys):

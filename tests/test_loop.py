@@ -250,6 +250,24 @@ def test_objectives_start_from_the_same_candidates(tmp_path):
         align(generator, reward, PROMPTS[:5], settings(tmp_path / "other"), start_from=first)
 
 
+def test_a_reward_model_has_no_accuracy_but_a_mean_reward(tmp_path):
+    result = align(
+        make_generator(),
+        VerifiableReward(lambda text: len(text) / 7),
+        PROMPTS,
+        settings(tmp_path),
+        eval_prompts=HELD_OUT,
+    )
+    for row in result.summary["iterations"]:
+        assert row["reward_mean"] > 0
+        assert row["pass@1"] is row["greedy_accuracy"] is None
+    config = settings(tmp_path / "b", correct_at=1.0)
+    result = align(
+        make_generator(), VerifiableReward(lambda text: len(text) / 7), PROMPTS, config, eval_prompts=HELD_OUT
+    )
+    assert 0 < result.summary["iterations"][0]["pass@1"] <= 1
+
+
 def test_the_papers_lists_are_the_default_for_its_objectives():
     assert {name: repr(sampler) for name, sampler in PAPER_SAMPLERS.items()} == {
         "larpo_contrastive": "TopBottom(top=1, bottom=3)",

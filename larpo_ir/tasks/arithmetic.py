@@ -236,7 +236,7 @@ def demonstrations(num: int, seed: int = 0) -> Dataset:
 def sft_recipe(seed: int = 0) -> SmallPolicy:
     """How the policy to be aligned is made; it takes about a minute on two CPU cores.
 
-    The initialisation is wider than usual (0.08 instead of 0.02) and the rotary base smaller (200 instead of
+    The initialisation is wider than usual (0.08 instead of 0.02) and the rotary base smaller (500 instead of
     10,000): a model this small then learns to copy numbers, and with that the sums, several times sooner. One
     key-value head makes sampling faster.
     """
