@@ -26,9 +26,11 @@ _HOME = {
     ],
     "pool": ["CandidatePool"],
     "lists": ["read_lists", "to_pairs"],
+    "negatives": ["get_sampler", "available_samplers", "sample_lists"],
+    "policies": ["SmallPolicy"],
     "trainer": ["LarPOTrainer", "LarPOConfig"],
-    "loop": ["align", "AlignConfig", "AlignResult"],
-    "measures": ["Pass", "pass_at_n", "evaluate", "judge"],
+    "loop": ["align", "retrieve", "AlignConfig", "AlignResult"],
+    "measures": ["Pass", "pass_at_n", "evaluate", "evaluate_per_query", "compare", "judge"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = ["__version__", *_MODULE_OF]

@@ -45,13 +45,14 @@ RESULT_TYPES = {
 class Generator(pt.Transformer):
     """Samples `num_candidates` responses per prompt from a causal language model.
 
-    `model`: a transformers causal LM, left on its device, or a path, loaded to the GPU if there is one. `temperature`: one for all candidates, or several among which
-    the candidates are dealt in turn; 0 is greedy decoding, one candidate per prompt. Nothing but temperature
-    shapes the distribution (no top-k, top-p or repetition penalty, whatever the model's own configuration says:
-    of that only the EOS tokens count, beside the tokenizer's).
-    `batch_size` counts sequences decoded together; prompts of similar length share a batch. Equal seed, topics
-    and batch size give equal responses. `chat=True` makes a string query the user message of a chat (after
-    `system`, if given); a column `prompt` in the topics, strings or messages, is used instead of `query`.
+    `model`: a transformers causal LM, left on its device, or a path, loaded to the GPU if there is one.
+    `temperature`: one for all candidates, or several among which the candidates are dealt in turn; 0 is
+    greedy decoding, one candidate per prompt. Nothing but temperature shapes the distribution (no top-k,
+    top-p or repetition penalty, whatever the model's own configuration says: of that only the EOS tokens
+    count, beside the tokenizer's). `batch_size` counts sequences decoded together; prompts of similar length
+    share a batch. Equal seed, topics and batch size give equal responses. `chat=True` makes a string query
+    the user message of a chat (after `system`, if given); a column `prompt` in the topics, strings or
+    messages, is used instead of `query`.
 
     Columns it adds to the topics:
 

@@ -18,20 +18,16 @@ import hashlib
 import json
 import logging
 import os
-import platform
-import shutil
 import time
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
-import yaml
-from datasets import Dataset, load_from_disk
+from datasets import Dataset
 from transformers import AutoModelForCausalLM, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
@@ -40,6 +36,7 @@ from larpo_ir.lists import Messages, prompt_text
 from larpo_ir.negatives import BestWorst, Sampler, TopBottom, sample_lists
 from larpo_ir.pool import CandidatePool
 from larpo_ir.results import write_atomically
+from larpo_ir.rundir import RunDirectory, load_policy
 from larpo_ir.significance import summarise
 from larpo_ir.trainer import LarPOConfig, LarPOTrainer
 
@@ -191,7 +188,7 @@ def align(
         )
     run = _Run(generator, reward, _topics(prompts), config, candidates)
     if start_from is not None:
-        run.take_over(Path(start_from))
+        run.directory.take_over(Path(start_from), free=AFTER_RETRIEVAL)
     return run.go(_held_out(config, eval_prompts, eval_lists))
 
 
@@ -210,7 +207,7 @@ def retrieve(
     run = _Run(generator, reward, _topics(prompts), config, None)
     run.start(_held_out(config, eval_prompts, None))
     run.collect(0)
-    return run.directory
+    return run.directory.path
 
 
 def _held_out(
@@ -248,26 +245,19 @@ class _Run:
     ) -> None:
         self.generator, self.reward, self.topics = generator, reward, topics
         self.config, self.recorded = config, recorded
-        self.directory = Path(config.output_dir)
+        self.directory = RunDirectory(config.output_dir)
         self.pool = CandidatePool()
         self.seconds: dict[str, float] = {}
-        self._claim_directory()
+        self.directory.claim(self._settings(), free={"output_dir", "iterations"})
         self.topics = leave_out_long(generator, topics, "training")
         if not len(self.topics):
             raise ValueError("no prompt is left to align on")
 
-    # Directory
-
-    def iteration_dir(self, iteration: int) -> Path:
-        return self.directory / f"iteration-{iteration:02d}"
-
-    def _claim_directory(self) -> None:
-        """Record what this run is; refuse a directory in which another one lies. More iterations may be asked for."""
-        identity = hashlib.blake2b(digest_size=8)
-        for query in self.topics["query"]:
-            identity.update(query.encode())
+    def _settings(self) -> dict[str, Any]:
+        """What makes this run the run it is."""
+        prompts = hashlib.blake2b("\x00".join(self.topics["query"]).encode(), digest_size=8)
         model = self.generator.model
-        settings = dataclasses.asdict(self.config) | {
+        return dataclasses.asdict(self.config) | {
             "sampler": repr(self.sampler),
             "generator": {
                 "model": type(model).__name__,
@@ -275,43 +265,8 @@ class _Run:
                 "max_new_tokens": self.generator.max_new_tokens,
             },
             "reward": getattr(self.reward, "name", repr(self.reward)),
-            "prompts": {"number": len(self.topics), "hash": identity.hexdigest()},
+            "prompts": {"number": len(self.topics), "hash": prompts.hexdigest()},
         }
-        settings = yaml.safe_load(yaml.safe_dump(json.loads(json.dumps(settings, default=str))))
-        path = self.directory / "config.yaml"
-        if path.exists():
-            there = yaml.safe_load(path.read_text())
-            ignored = ("output_dir", "iterations")
-            for name in settings:
-                if name not in ignored and there.get(name) != settings[name]:
-                    raise ValueError(
-                        f"{self.directory} holds a different run: {name} is {there.get(name)!r} there and "
-                        f"{settings[name]!r} here; choose another output_dir or delete that one"
-                    )
-        elif self.directory.exists() and any(self.directory.iterdir()):
-            raise ValueError(f"{self.directory} is not empty and holds no run; choose another output_dir")
-        write_atomically(path, yaml.safe_dump(settings, sort_keys=False))
-        write_atomically(self.directory / "environment.json", json.dumps(environment(), indent=2) + "\n")
-
-    def take_over(self, other: Path) -> None:
-        """Copy iteration 0 of a run that may differ from this one only in what follows the candidates."""
-        if self.iteration_dir(0).exists():
-            return
-        there = yaml.safe_load((other / "config.yaml").read_text())
-        here = yaml.safe_load((self.directory / "config.yaml").read_text())
-        for name in there:
-            if name not in AFTER_RETRIEVAL and there[name] != here.get(name):
-                raise ValueError(
-                    f"cannot start from {other}: its {name} is {there[name]!r}, this run's is {here.get(name)!r}"
-                )
-        lists_and_log = shutil.ignore_patterns("lists", "checkpoint-*")
-        shutil.copytree(other / "iteration-00", self.iteration_dir(0), ignore=lists_and_log)
-
-    def log(self, **entry: Any) -> None:
-        with open(self.directory / "log.jsonl", "a", encoding="utf-8") as handle:
-            handle.write(
-                json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%S"), **entry}, default=str) + "\n"
-            )
 
     @property
     def sampler(self) -> Sampler:
@@ -342,26 +297,26 @@ class _Run:
             self._summarise([row for row, _ in done])
         summary = self._summarise([row for row, _ in done])
         return AlignResult(
-            self.generator, self.pool, summary, [frame for _, frame in done], held_out, self.directory
+            self.generator, self.pool, summary, [frame for _, frame in done], held_out, self.directory.path
         )
 
     def _resume(self, held_out: HeldOut) -> list[tuple[dict[str, Any], pd.DataFrame]]:
         """Rows and per-prompt measures of the iterations that are complete; loads their pools and last policy."""
         done: list[tuple[dict[str, Any], pd.DataFrame]] = []
-        while (path := self.iteration_dir(len(done)) / "measures.json").exists() and len(
+        while (path := self.directory.iteration(len(done)) / "measures.json").exists() and len(
             done
         ) <= self.config.iterations:
             row = json.loads(path.read_text())["row"]
             done.append((row, pd.read_parquet(path.with_name("per_query.parquet"))))
         for iteration in range(len(done)):
-            pool = self.iteration_dir(iteration) / "pool.parquet"
+            pool = self.directory.iteration(iteration) / "pool.parquet"
             if pool.exists() and iteration < len(done) - 1:
                 self._remember(CandidatePool.load(pool).frame, iteration)
         if done:
-            fixed = self.iteration_dir(0) / "fixed_lists.parquet"
+            fixed = self.directory.iteration(0) / "fixed_lists.parquet"
             held_out.lists = pd.read_parquet(fixed) if fixed.exists() else held_out.lists
-            load_policy(self.generator.model, self.iteration_dir(len(done) - 1) / "policy")
-            logger.info(f"{self.directory}: going on after iteration {len(done) - 1}")
+            load_policy(self.generator.model, self.directory.iteration(len(done) - 1) / "policy")
+            logger.info(f"{self.directory.path}: going on after iteration {len(done) - 1}")
         return done
 
     def _remember(self, results: pd.DataFrame, iteration: int) -> None:
@@ -384,7 +339,7 @@ class _Run:
 
     def collect(self, iteration: int) -> None:
         """Retrieve and rank candidates for this iteration's prompts. What is there is saved, whatever happens."""
-        path = self.iteration_dir(iteration) / "pool.parquet"
+        path = self.directory.iteration(iteration) / "pool.parquet"
         topics, found = self._prompts_of(iteration), CandidatePool()
         policy = f"iteration-{iteration:02d}"
         if path.exists():
@@ -419,9 +374,9 @@ class _Run:
         frame = found.frame
         self._remember(frame, iteration)
         if frame["logprob"].notna().any():
-            found.run(self.iteration_dir(iteration) / "run.trec", by="logprob", tag=policy)
+            found.run(self.directory.iteration(iteration) / "run.trec", by="logprob", tag=policy)
         else:
-            found.run(self.iteration_dir(iteration) / "run.trec", tag=policy)
+            found.run(self.directory.iteration(iteration) / "run.trec", tag=policy)
         judged = frame[frame["score"].notna()]
         entry = {
             "candidates": int(frame["count"].sum()),
@@ -430,7 +385,7 @@ class _Run:
             if len(judged)
             else float("nan"),
         }
-        self.log(iteration=iteration, event="collected", prompts=len(topics), **entry)
+        self.directory.log(iteration=iteration, event="collected", prompts=len(topics), **entry)
         logger.info(
             f"iteration {iteration}: {entry['candidates']} candidates ({entry['distinct']} distinct) for "
             f"{len(topics)} prompts, mean reward {entry['reward_mean']:.3f}"
@@ -455,13 +410,15 @@ class _Run:
                 )
                 return lists
             if (
-                LarPOConfig(output_dir=str(self.directory), objective=self.config.objective)
+                LarPOConfig(output_dir=str(self.directory.path), objective=self.config.objective)
                 .build_objective()
                 .needs_reference
             ):
                 lists = self._with_reference(lists, view, iteration)
-        lists.save_to_disk(str(self.iteration_dir(iteration) / "lists"))
-        self.log(iteration=iteration, event="selected", lists=len(lists), prompts=int(view["qid"].nunique()))
+        lists.save_to_disk(str(self.directory.iteration(iteration) / "lists"))
+        self.directory.log(
+            iteration=iteration, event="selected", lists=len(lists), prompts=int(view["qid"].nunique())
+        )
         logger.info(
             f"iteration {iteration}: {len(lists)} training lists from {view['qid'].nunique()} prompts"
         )
@@ -500,7 +457,7 @@ class _Run:
 
     def _initial_policy(self) -> Generator:
         """π_0, read from disk for one pass; it is gone before training starts."""
-        path = self.iteration_dir(0) / "policy"
+        path = self.directory.iteration(0) / "policy"
         model: Any = AutoModelForCausalLM.from_pretrained(path)
         model.to(self.generator.model.device)
         return self.generator.replace(model=model)
@@ -509,7 +466,7 @@ class _Run:
         if not len(lists):
             return
         with self.timed("train"):
-            arguments = self.config.training_arguments(iteration, self.iteration_dir(iteration))
+            arguments = self.config.training_arguments(iteration, self.directory.iteration(iteration))
             trainer = LarPOTrainer(
                 self.generator.model,
                 args=arguments,
@@ -523,7 +480,7 @@ class _Run:
     def _evaluate(
         self, iteration: int, held_out: HeldOut, num_lists: int
     ) -> tuple[dict[str, Any], pd.DataFrame]:
-        directory = self.iteration_dir(iteration)
+        directory = self.directory.iteration(iteration)
         self.generator.model.save_pretrained(directory / "policy")
         self.generator.tokenizer.save_pretrained(directory / "policy")
         with self.timed("evaluate"):
@@ -554,7 +511,7 @@ class _Run:
             "intervals": {name: json_ready(values) for name, values in intervals.T.to_dict().items()},
         }
         write_atomically(directory / "measures.json", json.dumps(measures, indent=2) + "\n")
-        self.log(event="evaluated", **row)
+        self.directory.log(event="evaluated", **row)
         shown = ", ".join(
             f"{name} {row[name]:.3f}" for name in [*names, "best_logprob_mean"] if row[name] is not None
         )
@@ -573,7 +530,7 @@ class _Run:
         write_atomically(self.directory / "summary.json", json.dumps(summary, indent=2) + "\n")
         if len(self.pool):
             self.pool.qrels(path=self.directory / "qrels.trec")
-        write_report(self.directory)
+        write_report(self.directory.path)
         return summary
 
 
@@ -587,41 +544,6 @@ class _LogToRun(TrainerCallback):
         self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any
     ) -> None:
         if state.is_world_process_zero:
-            self.run.log(iteration=self.iteration, event="step", step=state.global_step, **(logs or {}))
-
-
-def load_policy(model: Any, path: str | os.PathLike[str]) -> None:
-    """Load the weights of a saved policy (or of its adapter) into a model of the same architecture."""
-    if hasattr(model, "peft_config"):
-        from peft import load_peft_weights, set_peft_model_state_dict
-
-        set_peft_model_state_dict(model, load_peft_weights(str(path)))
-        return
-    saved = AutoModelForCausalLM.from_pretrained(path, dtype=model.dtype)
-    model.load_state_dict(saved.state_dict())
-
-
-def load_lists(directory: str | os.PathLike[str], iteration: int) -> Dataset:
-    """The training lists of an iteration of a run."""
-    return load_from_disk(str(Path(directory) / f"iteration-{iteration:02d}" / "lists"))
-
-
-def environment() -> dict[str, Any]:
-    """Versions and hardware that a result may depend on."""
-    import torch
-
-    packages = ("larpo_ir", "torch", "transformers", "trl", "datasets", "pyterrier", "ir-measures", "peft")
-    versions: dict[str, str | None] = {}
-    for package in packages:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = None
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": versions,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "cpu_cores": os.cpu_count(),
-        "torch_threads": torch.get_num_threads(),
-    }
+            self.run.directory.log(
+                iteration=self.iteration, event="step", step=state.global_step, **(logs or {})
+            )

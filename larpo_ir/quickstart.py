@@ -73,7 +73,7 @@ def quickstart(config: QuickstartConfig) -> Path:
     Objectives are aligned side by side, in one single-threaded process per core: the model is so small that
     threads would wait for each other.
     """
-    from larpo_ir.loop import environment
+    from larpo_ir.rundir import environment
 
     output, start = Path(config.output), time.perf_counter()
     results = []
