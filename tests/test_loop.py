@@ -16,9 +16,10 @@ from datasets import load_from_disk
 
 from larpo_ir import AlignConfig, CandidatePool, Generator, VerifiableReward, align
 from larpo_ir.heldout import frame_logprobs
-from larpo_ir.loop import PAPER_SAMPLERS, retrieve
+from larpo_ir.loop import retrieve
 from larpo_ir.negatives import BestWorst, TopVersusRest
 from larpo_ir.rundir import load_policy
+from larpo_ir.settings import PAPER_SAMPLERS
 from tests.models import make_model, make_tokenizer
 
 ROW = {"iteration", "greedy_accuracy", "pass@1", "pass@8", "pass@16", "reward_mean", "nDCG@10", "num_lists"}

@@ -1,0 +1,97 @@
+"""Settings of the iterative loop, checked before anything runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from larpo_ir.negatives import Sampler, TopBottom
+from larpo_ir.trainer import LarPOConfig
+
+MEMORIES = ("current", "previous", "all")
+REFERENCES = ("behavior", "initial")
+# The lists of the paper's main table; every other objective compares the best response with the worst.
+PAPER_SAMPLERS: dict[str, Sampler] = {
+    "larpo_contrastive": TopBottom(1, 3),
+    "larpo_lambdarank": TopBottom(2, 2),
+    "larpo_listmle": TopBottom(2, 2),
+}
+
+
+@dataclass
+class AlignConfig:
+    """Settings of `align`.
+
+    **Loop.** `iterations`; `prompts_per_iteration` (None: all, every iteration); `num_candidates` per prompt;
+    `temperatures`: one number, or one entry per iteration (the last repeats), an entry being a number or several
+    to share among a prompt's candidates.
+
+    **Lists.** `memory`: which iterations' candidates are merged, `current`, `previous` (and current), `all`, or
+    a number of earlier iterations. `sampler`: how a training list is selected; None takes the paper's for the
+    objective (`PAPER_SAMPLERS`, otherwise best against worst).
+
+    **Objective.** `objective` and its `objective_parameters` (`beta`, …). `reference`: π_ref is the policy at the
+    start of the iteration (`behavior`, the paper's) or the one before any alignment (`initial`).
+
+    **Training.** `training`: any field of `LarPOConfig`, such as `learning_rate`, `num_train_epochs`,
+    `per_device_train_batch_size` (lists, not responses), anew in every iteration.
+
+    **Evaluation.** `eval_samples` at `eval_temperature` per held-out prompt; `correct_at`: the reward from which
+    a response counts as correct (None: 1 if all rewards are 0 or 1, otherwise accuracy and Pass@N are null).
+
+    Raises `ValueError` for unknown names (listing the choices) and numbers out of range.
+    """
+
+    output_dir: str = "runs/align"
+    objective: str = "larpo_lambdarank"
+    objective_parameters: dict[str, Any] = field(default_factory=dict)
+    iterations: int = 3
+    prompts_per_iteration: int | None = None
+    num_candidates: int = 10
+    temperatures: float | list[float | list[float]] = 1.0
+    sampler: Sampler | None = None
+    memory: str | int = "all"
+    reference: Literal["behavior", "initial"] = "behavior"
+    training: dict[str, Any] = field(default_factory=dict)
+    eval_samples: int = 16
+    eval_temperature: float = 1.0
+    correct_at: float | None = None
+    seed: int = 0
+    task: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "num_candidates", "eval_samples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not isinstance(self.memory, int) and self.memory not in MEMORIES:
+            raise ValueError(
+                f"unknown memory {self.memory!r}; choose {', '.join(MEMORIES)} or a number of iterations"
+            )
+        if self.reference not in REFERENCES:
+            raise ValueError(f"unknown reference {self.reference!r}; choose one of {', '.join(REFERENCES)}")
+        if isinstance(self.temperatures, list) and not self.temperatures:
+            raise ValueError("temperatures is empty; give one number, or one entry per iteration")
+        unknown = set(self.training) - {f.name for f in dataclasses.fields(LarPOConfig)}
+        if unknown:
+            raise ValueError(
+                f"training has no setting {', '.join(sorted(unknown))}; it takes the fields of LarPOConfig"
+            )
+        self.training_arguments(0, Path(self.output_dir))
+
+    def temperature(self, iteration: int) -> float | list[float]:
+        if not isinstance(self.temperatures, list):
+            return self.temperatures
+        return self.temperatures[min(iteration, len(self.temperatures) - 1)]
+
+    def training_arguments(self, iteration: int, directory: Path) -> LarPOConfig:
+        parameters = {"beta": None, **self.objective_parameters}
+        ours = {
+            "output_dir": str(directory),
+            "objective": self.objective,
+            "beta": parameters.pop("beta"),
+            "objective_parameters": parameters,
+            "seed": self.seed + iteration,
+        }
+        return LarPOConfig(**{"save_strategy": "no", "report_to": "none", **self.training, **ours})
