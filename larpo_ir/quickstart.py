@@ -38,6 +38,7 @@ class QuickstartConfig:
     output: str = "runs/quickstart"
     seeds: int = 1
     objectives: list[str] = field(default_factory=lambda: list(OBJECTIVES))
+    num_demonstrations: int = 24_000
     num_prompts: int = 800
     num_held_out: int = 200
     num_candidates: int = 8
@@ -50,7 +51,14 @@ class QuickstartConfig:
     def __post_init__(self) -> None:
         from larpo_ir.objectives import get_objective
 
-        for name in ("seeds", "num_prompts", "num_held_out", "num_candidates", "iterations"):
+        for name in (
+            "seeds",
+            "num_demonstrations",
+            "num_prompts",
+            "num_held_out",
+            "num_candidates",
+            "iterations",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for objective in self.objectives:
@@ -107,7 +115,7 @@ def prepare(config: QuickstartConfig, seed: int, directory: Path) -> Path:
     from larpo_ir.tasks import arithmetic
 
     logger.info(f"seed {seed}: training the SFT policy")
-    arithmetic.sft_policy(directory / "sft", seed=seed)
+    arithmetic.sft_policy(directory / "sft", seed=seed, num_demonstrations=config.num_demonstrations)
     logger.info(f"seed {seed}: measuring it and sampling its candidates")
     return retrieve(
         *_parts(config, seed, directory),
@@ -134,11 +142,10 @@ def align_objective(
 def _parts(config: QuickstartConfig, seed: int, directory: Path) -> tuple[Generator, Reranker, pd.DataFrame]:
     from larpo_ir.generators import Generator
     from larpo_ir.rewards import VerifiableReward
-    from larpo_ir.tasks import arithmetic
+    from larpo_ir.tasks.arithmetic import MAX_NEW_TOKENS
     from larpo_ir.tasks.gsm8k import is_correct
 
-    policy = arithmetic.sft_policy(directory / "sft", seed=seed)
-    generator = Generator(*policy, max_new_tokens=arithmetic.MAX_NEW_TOKENS, batch_size=400)
+    generator = Generator(str(directory / "sft"), max_new_tokens=MAX_NEW_TOKENS, batch_size=400)
     return generator, VerifiableReward(is_correct), _problems(config, seed)
 
 
@@ -250,7 +257,8 @@ def compare_policies(results: Sequence[SeedResult]) -> pd.DataFrame:
                 row[f"{name} before"] = interval(before.loc[measure])
                 row[f"{name} after"] = interval(after.loc[measure])
                 row[f"{name} p"] = f"{test.loc[measure, 'p_value']:.4f}"
-            row["Pass@1 ratio"] = f"{after.loc['pass@1', 'mean'] / before.loc['pass@1', 'mean']:.2f}"
+            was = before.loc["pass@1", "mean"]
+            row["Pass@1 ratio"] = f"{after.loc['pass@1', 'mean'] / was:.2f}" if was else "–"
             for measure in ("pass@8", "pass@16"):
                 if measure in after.index:
                     row[measure.capitalize()] = (
@@ -259,7 +267,8 @@ def compare_policies(results: Sequence[SeedResult]) -> pd.DataFrame:
             row["log π(best)"] = " → ".join(
                 f"{frame.loc['best_logprob', 'mean']:.2f}" for frame in (before, after)
             )
-            row["nDCG@10 of γ"] = interval(after.loc["implicit_nDCG@10"])
+            gamma = "implicit_nDCG@10"  # absent when nothing could be learnt: the policy did not move
+            row["nDCG@10 of γ"] = interval(after.loc[gamma] if gamma in after.index else None)
             rows.append(row)
     return pd.DataFrame(rows)
 
