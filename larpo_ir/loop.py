@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
@@ -36,7 +36,7 @@ from larpo_ir.lists import Messages, prompt_text
 from larpo_ir.negatives import BestWorst, Sampler, sample_lists
 from larpo_ir.objectives import get_objective
 from larpo_ir.pool import CandidatePool
-from larpo_ir.results import write_atomically
+from larpo_ir.results import require_columns, write_atomically
 from larpo_ir.rundir import RunDirectory, load_policy
 from larpo_ir.settings import PAPER_SAMPLERS, AlignConfig
 from larpo_ir.significance import summarise
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from larpo_ir.generators import Generator
 
 logger = logging.getLogger("larpo_ir")
+
+Prompts: TypeAlias = pd.DataFrame | Dataset | Sequence[str | Messages]
 
 # Settings that make no difference to the candidates of iteration 0.
 AFTER_RETRIEVAL = {
@@ -72,10 +74,10 @@ class AlignResult:
 def align(
     generator: Generator,
     reward: pt.Transformer | None,
-    prompts: pd.DataFrame | Sequence[str | Messages],
+    prompts: Prompts,
     config: AlignConfig,
     *,
-    eval_prompts: pd.DataFrame | Sequence[str | Messages] | None = None,
+    eval_prompts: Prompts | None = None,
     candidates: CandidatePool | None = None,
     eval_lists: pd.DataFrame | None = None,
     start_from: str | os.PathLike[str] | None = None,
@@ -86,7 +88,8 @@ def align(
         generator: the policy as retriever. Its model is trained; number of candidates, temperature and seed are
             the configuration's, everything else its own.
         reward: the reranker. None only together with recorded `candidates`.
-        prompts: topics `qid, query` and what the reward needs (such as `gold`), or a list of prompts.
+        prompts: topics `qid, query` and what the reward needs (such as `gold`), a dataset with the column
+            `prompt`, as in TRL, or a list of prompts; prompts are strings or chats.
         config: see `AlignConfig`.
         eval_prompts: held-out topics, measured before alignment and after each iteration.
         candidates: recorded, graded candidates of the prompts, which are then not sampled (offline alignment).
@@ -112,10 +115,10 @@ def align(
 def retrieve(
     generator: Generator,
     reward: pt.Transformer,
-    prompts: pd.DataFrame | Sequence[str | Messages],
+    prompts: Prompts,
     config: AlignConfig,
     *,
-    eval_prompts: pd.DataFrame | Sequence[str | Messages] | None = None,
+    eval_prompts: Prompts | None = None,
 ) -> Path:
     """What all runs from one policy share: measure it and retrieve and rank its candidates, without training.
 
@@ -127,9 +130,7 @@ def retrieve(
     return run.directory.path
 
 
-def _held_out(
-    config: AlignConfig, prompts: pd.DataFrame | Sequence[str | Messages] | None, lists: pd.DataFrame | None
-) -> HeldOut:
+def _held_out(config: AlignConfig, prompts: Prompts | None, lists: pd.DataFrame | None) -> HeldOut:
     return HeldOut(
         topics=None if prompts is None else _topics(prompts),
         lists=lists,
@@ -139,14 +140,27 @@ def _held_out(
     )
 
 
-def _topics(prompts: pd.DataFrame | Sequence[str | Messages]) -> pd.DataFrame:
-    """Topics from whatever prompts came as: a frame as it is, chats under `prompt` with their question as query."""
+def _topics(prompts: Prompts) -> pd.DataFrame:
+    """Topics from whatever prompts came as: `qid, query`, for chats `prompt` (then `query` is what the user asks
+    last), and every other column.
+
+    Prompts without ids are numbered; of two with one id the first stays.
+    """
     if isinstance(prompts, pd.DataFrame):
-        return prompts.astype({"qid": str}).drop_duplicates("qid").reset_index(drop=True)
-    topics = pd.DataFrame(
-        {"qid": [str(i) for i in range(len(prompts))], "query": [prompt_text(p) for p in prompts]}
-    )
-    return topics if all(isinstance(p, str) for p in prompts) else topics.assign(prompt=list(prompts))
+        topics = prompts.copy()
+    else:
+        rows = (
+            prompts.to_list() if isinstance(prompts, Dataset) else [{"prompt": prompt} for prompt in prompts]
+        )
+        topics = pd.DataFrame(rows, columns=None if rows else ["prompt"])
+    if "query" not in topics:
+        require_columns(topics, ["prompt"], "a frame of prompts without the column query")
+        topics["query"] = [prompt_text(prompt) for prompt in topics["prompt"]]
+        if all(isinstance(prompt, str) for prompt in topics["prompt"]):
+            topics = topics.drop(columns="prompt")
+    if "qid" not in topics:
+        topics["qid"] = range(len(topics))
+    return topics.astype({"qid": str}).drop_duplicates("qid").reset_index(drop=True)
 
 
 class _Run:
@@ -172,7 +186,9 @@ class _Run:
 
     def _settings(self) -> dict[str, Any]:
         """What makes this run the run it is."""
-        prompts = hashlib.blake2b("\x00".join(self.topics["query"]).encode(), digest_size=8)
+        prompts = hashlib.blake2b(
+            "\x00".join(self.topics["query"]).encode("utf-8", "surrogatepass"), digest_size=8
+        )
         model = self.generator.model
         return dataclasses.asdict(self.config) | {
             "sampler": repr(self.sampler),
@@ -187,7 +203,10 @@ class _Run:
 
     @property
     def sampler(self) -> Sampler:
-        return self.config.sampler or PAPER_SAMPLERS.get(self.config.objective, BestWorst())
+        chosen = self.config.sampler  # a name has become an object in the configuration's own check
+        return (
+            chosen if isinstance(chosen, Sampler) else PAPER_SAMPLERS.get(self.config.objective, BestWorst())
+        )
 
     @contextmanager
     def timed(self, phase: str) -> Any:

@@ -356,11 +356,11 @@ def get_sampler(name: str, **kwargs: Any) -> Sampler:
     >>> get_sampler("bm25")
     Traceback (most recent call last):
     ...
-    ValueError: unknown sampler 'bm25'; choose from top_bottom, top_versus_rest, best_worst, random_pair,
+    ValueError: unknown sampler 'bm25'; choose one of top_bottom, top_versus_rest, best_worst, random_pair,
     temperature, from_other_prompts, without_false_negatives
     """
     if name not in SAMPLERS:
-        raise ValueError(f"unknown sampler {name!r}; choose from {', '.join(SAMPLERS)}")
+        raise ValueError(f"unknown sampler {name!r}; choose one of {', '.join(SAMPLERS)}")
     sampler: Any = SAMPLERS[name]
     accepted = [item for item in dataclasses.fields(sampler) if item.init]
     wrong = [key for key in kwargs if key not in {item.name for item in accepted}]

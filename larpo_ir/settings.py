@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from larpo_ir.negatives import Sampler, TopBottom
+from larpo_ir.negatives import Sampler, TopBottom, get_sampler
 from larpo_ir.trainer import LarPOConfig
 
 MEMORIES = ("current", "previous", "all")
@@ -28,9 +28,9 @@ class AlignConfig:
     `temperatures`: one number, or one entry per iteration (the last repeats), an entry being a number or several
     to share among a prompt's candidates.
 
-    **Lists.** `memory`: which iterations' candidates are merged, `current`, `previous` (and current), `all`, or
-    a number of earlier iterations. `sampler`: how a training list is selected; None takes the paper's for the
-    objective (`PAPER_SAMPLERS`, otherwise best against worst).
+    **Lists.** `memory`: which iterations' candidates are merged, `current`, `previous` (and current), `all`,
+    or a number of earlier iterations. `sampler`: how a training list is selected, by object or by name; None
+    takes the paper's for the objective (`PAPER_SAMPLERS`, otherwise best against worst).
 
     **Objective.** `objective` and its `objective_parameters` (`beta`, …). `reference`: π_ref is the policy at the
     start of the iteration (`behavior`, the paper's) or the one before any alignment (`initial`).
@@ -51,8 +51,8 @@ class AlignConfig:
     prompts_per_iteration: int | None = None
     num_candidates: int = 10
     temperatures: float | list[float | list[float]] = 1.0
-    sampler: Sampler | None = None
-    memory: str | int = "all"
+    sampler: Sampler | str | None = None
+    memory: int | str = "all"
     reference: Literal["behavior", "initial"] = "behavior"
     training: dict[str, Any] = field(default_factory=dict)
     eval_samples: int = 16
@@ -78,6 +78,8 @@ class AlignConfig:
             raise ValueError(
                 f"training has no setting {', '.join(sorted(unknown))}; it takes the fields of LarPOConfig"
             )
+        if isinstance(self.sampler, str):
+            self.sampler = get_sampler(self.sampler)
         self.training_arguments(0, Path(self.output_dir))
 
     def temperature(self, iteration: int) -> float | list[float]:

@@ -342,6 +342,7 @@ def test_recorded_candidates_are_ranked_without_a_reward(tmp_path):
         ({"objective": "dpoo"}, "unknown objective 'dpoo'; choose one of dpo"),
         ({"objective_parameters": {"gamma": 1}}, "no parameter 'gamma'"),
         ({"memory": "none"}, "unknown memory 'none'; choose current, previous, all"),
+        ({"sampler": "best_only"}, "unknown sampler 'best_only'; choose one of top_bottom"),
         ({"reference": "last"}, "unknown reference 'last'; choose one of behavior, initial"),
         ({"iterations": 0}, "iterations must be at least 1"),
         ({"temperatures": []}, "temperatures is empty"),
@@ -364,6 +365,22 @@ def test_chats_are_aligned_through_their_template(tmp_path):
         result = align(generator, VerifiableReward(vowels), chats, settings(tmp_path, sampler=BestWorst()))
     lists = load_from_disk(str(result.output_dir / "iteration-00" / "lists"))
     assert lists[0]["prompt"][0]["role"] == "user"
+
+
+def test_prompts_come_as_a_list_a_dataset_or_topics():
+    from datasets import Dataset
+
+    from larpo_ir.loop import _topics
+
+    chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2+2?"}]
+    assert _topics(["a", "b"]).to_dict("list") == {"query": ["a", "b"], "qid": ["0", "1"]}
+    assert _topics([chat]).to_dict("list") == {"prompt": [chat], "query": ["2+2?"], "qid": ["0"]}
+    dataset = Dataset.from_list([{"prompt": "a", "gold": "1"}])
+    assert _topics(dataset).to_dict("list") == {"gold": ["1"], "query": ["a"], "qid": ["0"]}
+    topics = pd.DataFrame({"qid": [7, 7, 8], "query": ["a", "b", "c"]})
+    assert _topics(topics).to_dict("list") == {"qid": ["7", "8"], "query": ["a", "c"]}
+    with pytest.raises(ValueError, match=r"needs the column\(s\) prompt"):
+        _topics(pd.DataFrame({"text": ["a"]}))
 
 
 def test_an_adapter_can_be_aligned(tmp_path):

@@ -71,7 +71,7 @@ class RewardEnsemble(Reranker):
             raise ValueError("RewardEnsemble needs one or more rerankers (pt.Transformer)")
         if normalize not in _NORMALISERS:
             raise ValueError(
-                f"unknown normalize {normalize!r}; choose from {', '.join(map(repr, _NORMALISERS))}"
+                f"unknown normalize {normalize!r}; choose one of {', '.join(map(repr, _NORMALISERS))}"
             )
         self.weights = np.ones(len(parts)) if weights is None else np.asarray(weights, dtype=float)
         if (

@@ -149,7 +149,7 @@ class PairwiseRewardModel(Reranker):
         if not 0 < comparisons <= 1:
             raise ValueError(f"comparisons is a share of the pairs, above 0 and at most 1; got {comparisons}")
         if aggregate not in _AGGREGATES:
-            raise ValueError(f"unknown aggregate {aggregate!r}; choose from {', '.join(_AGGREGATES)}")
+            raise ValueError(f"unknown aggregate {aggregate!r}; choose one of {', '.join(_AGGREGATES)}")
         self.model, self.tokenizer = model, tokenizer
         self.comparisons, self.aggregate, self.both_orders = comparisons, aggregate, both_orders
         self.seed, self.template = seed, template

@@ -144,7 +144,7 @@ def test_missing_rewards_stay_missing_in_an_ensemble(make_results, normalize):
         (lambda: RewardEnsemble(LENGTH, len), "one or more rerankers"),
         (lambda: RewardEnsemble(LENGTH, weights=[1, 2]), "1 finite weights"),
         (lambda: RewardEnsemble(LENGTH, LENGTH, weights=[1, -1]), "sum other than 0"),
-        (lambda: RewardEnsemble(LENGTH, normalize="minmax"), "choose from None, 'zscore', 'rank'"),
+        (lambda: RewardEnsemble(LENGTH, normalize="minmax"), "choose one of None, 'zscore', 'rank'"),
     ],
 )
 def test_ensemble_refusals(build, message):

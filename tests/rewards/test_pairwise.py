@@ -175,7 +175,7 @@ def test_refusals(frame, make_classifier, tokenizer):
     cases = [
         (lambda: PairwiseRewardModel(of_strengths, comparisons=0), "above 0 and at most 1; got 0"),
         (lambda: PairwiseRewardModel(of_strengths, comparisons=12), "above 0 and at most 1; got 12"),
-        (lambda: PairwiseRewardModel(of_strengths, aggregate="elo"), "choose from wins, bradley_terry"),
+        (lambda: PairwiseRewardModel(of_strengths, aggregate="elo"), "choose one of wins, bradley_terry"),
         (lambda: PairwiseRewardModel(3), "a function, a classifier or a path"),
         (lambda: PairwiseRewardModel(make_classifier(num_labels=2), tokenizer), "one label"),
         (lambda: PairwiseRewardModel(lambda q, a, b: [0.5])(frame), "asked 12 comparisons"),
