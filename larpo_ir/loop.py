@@ -191,7 +191,7 @@ class _Run:
         )
         model = self.generator.model
         return dataclasses.asdict(self.config) | {
-            "sampler": repr(self.sampler),
+            "sampler": getattr(self.sampler, "__qualname__", None) or repr(self.sampler),
             "generator": {
                 "model": type(model).__name__,
                 "parameters": sum(p.numel() for p in model.parameters()),
@@ -203,10 +203,11 @@ class _Run:
 
     @property
     def sampler(self) -> Sampler:
-        chosen = self.config.sampler  # a name has become an object in the configuration's own check
-        return (
-            chosen if isinstance(chosen, Sampler) else PAPER_SAMPLERS.get(self.config.objective, BestWorst())
-        )
+        if self.config.sampler is None:
+            return PAPER_SAMPLERS.get(self.config.objective, BestWorst())
+        return cast(
+            "Sampler", self.config.sampler
+        )  # a name has become an object when the settings were checked
 
     @contextmanager
     def timed(self, phase: str) -> Any:

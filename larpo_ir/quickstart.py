@@ -102,7 +102,10 @@ def quickstart(config: QuickstartConfig) -> Path:
         [result.strategies.assign(seed=result.seed) for result in results], ignore_index=True
     )
     minutes = (time.perf_counter() - start) / 60
-    write_atomically(output / "report.md", _report(config, table, strategies, environment(), minutes))
+    write_atomically(
+        output / "report.md",
+        _report(config, table, mean_over_seeds(results), strategies, environment(), minutes),
+    )
     table.to_csv(output / "summary.csv", index=False)
     strategies.to_csv(output / "strategies.csv", index=False)
     _figure(results, output / "pass_at_n.png")
@@ -273,6 +276,19 @@ def compare_policies(results: Sequence[SeedResult]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def mean_over_seeds(results: Sequence[SeedResult]) -> pd.DataFrame:
+    """One row per objective: each compared measure before and after, averaged over the seeds."""
+    rows = []
+    for objective in results[0].aligned:
+        row: dict[str, Any] = {"objective": objective}
+        for measure, name in COMPARED.items():
+            before = [result.sft[measure].mean() for result in results]
+            after = [result.aligned[objective][measure].mean() for result in results]
+            row[name] = f"{sum(before) / len(before):.3f} → {sum(after) / len(after):.3f}"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def _figure(results: Sequence[SeedResult], path: Path) -> None:
     from larpo_ir.report import pass_at_n, pass_at_n_figure, save_figure
 
@@ -287,6 +303,7 @@ def _figure(results: Sequence[SeedResult], path: Path) -> None:
 def _report(
     config: QuickstartConfig,
     table: pd.DataFrame,
+    means: pd.DataFrame,
     strategies: pd.DataFrame,
     environment: dict[str, Any],
     minutes: float,
@@ -311,6 +328,7 @@ def _report(
             "Pass@1: one sample at T = 1. log π(best): mean log-probability, in nats, of the best of the SFT "
             "policy's own samples; a fall is likelihood displacement. nDCG@10 of γ: the implicit reward ranks these "
             "samples.\n",
+            *(["Mean over seeds:\n", markdown_table(means)] if config.seeds > 1 else []),
             "## Inference strategies of the SFT policy\n",
             "Share of held-out problems answered correctly; p: paired t-test against greedy, Holm-corrected.\n",
             markdown_table(wide.join(tests.loc[wide.index]).reset_index()),

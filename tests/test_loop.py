@@ -270,6 +270,17 @@ def test_a_reward_model_has_no_accuracy_but_a_mean_reward(tmp_path):
     assert 0 < result.summary["iterations"][0]["pass@1"] <= 1
 
 
+def test_a_plain_function_is_a_sampler_too(tmp_path):
+    def first_two(group, rng):
+        rows = group.drop_duplicates("score").head(2)
+        return rows if len(rows) == 2 else None
+
+    config = settings(tmp_path, sampler=first_two)
+    result = align(make_generator(), VerifiableReward(vowels), PROMPTS, config)
+    lists = load_from_disk(str(result.output_dir / "iteration-00" / "lists"))
+    assert {len(row) for row in lists["completions"]} == {2}
+
+
 def test_the_papers_lists_are_the_default_for_its_objectives():
     assert {name: repr(sampler) for name, sampler in PAPER_SAMPLERS.items()} == {
         "larpo_contrastive": "TopBottom(top=1, bottom=3)",
