@@ -314,6 +314,7 @@ def _report(
     wide = strategies.pivot(index="strategy", columns="seed", values="correct")
     wide = wide.reindex(strategies["strategy"].unique()).add_prefix("seed ")
     tests = strategies.pivot(index="strategy", columns="seed", values="p (Holm)").add_prefix("p, seed ")
+    tests = tests.map(lambda p: "–" if pd.isna(p) else "< 0.0001" if p < 0.0001 else f"{p:.4f}")
     packages = {name: version for name, version in environment["packages"].items() if version}
     return "\n".join(
         [
