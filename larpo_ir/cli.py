@@ -116,7 +116,7 @@ def _run(command: str, arguments: list[str]) -> None:
 
     parser = parser_of(command)
     try:
-        given = parser.instantiate_classes(parser.parse_args(arguments))
+        given = parser.instantiate(parser.parse_args(arguments))
     except ArgumentError as error:
         raise ValueError(str(error)) from None
     _, home, action = COMMANDS[command]

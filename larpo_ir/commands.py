@@ -228,7 +228,6 @@ def _align_offline(
     results: dict[str, AlignResult] = {}
     first: Path | None = None
     for name, config in configs.items():
-        logger.info(f"aligning with {name}")
         results[name] = run_loop(
             generator, None, topics, config, candidates=train, eval_lists=held_out, start_from=first
         )

@@ -201,6 +201,10 @@ class _Run:
             "prompts": {"number": len(self.topics), "hash": prompts.hexdigest()},
         }
 
+    def say(self, message: str) -> None:
+        """A line on the terminal; several runs may share one."""
+        logger.info(f"{self.config.objective}: {message}")
+
     @property
     def sampler(self) -> Sampler:
         if self.config.sampler is None:
@@ -253,7 +257,7 @@ class _Run:
             fixed = self.directory.iteration(0) / "fixed_lists.parquet"
             held_out.lists = pd.read_parquet(fixed) if fixed.exists() else held_out.lists
             load_policy(self.generator.model, self.directory.iteration(len(done) - 1) / "policy")
-            logger.info(f"{self.directory.path}: going on after iteration {len(done) - 1}")
+            self.say(f"going on in {self.directory.path} after iteration {len(done) - 1}")
         return done
 
     def _remember(self, results: pd.DataFrame, iteration: int) -> None:
@@ -323,7 +327,7 @@ class _Run:
             else float("nan"),
         }
         self.directory.log(iteration=iteration, event="collected", prompts=len(topics), **entry)
-        logger.info(
+        self.say(
             f"iteration {iteration}: {entry['candidates']} candidates ({entry['distinct']} distinct) for "
             f"{len(topics)} prompts, mean reward {entry['reward_mean']:.3f}"
         )
@@ -343,7 +347,8 @@ class _Run:
             )
             if not len(lists):
                 logger.warning(
-                    f"iteration {iteration}: no prompt has candidates of different reward: nothing to train on"
+                    f"{self.config.objective}: iteration {iteration}: "
+                    "no prompt has candidates of different reward: nothing to train on"
                 )
                 return lists
             if get_objective(self.config.objective).needs_reference:
@@ -352,9 +357,7 @@ class _Run:
         self.directory.log(
             iteration=iteration, event="selected", lists=len(lists), prompts=int(view["qid"].nunique())
         )
-        logger.info(
-            f"iteration {iteration}: {len(lists)} training lists from {view['qid'].nunique()} prompts"
-        )
+        self.say(f"iteration {iteration}: {len(lists)} training lists from {view['qid'].nunique()} prompts")
         return lists
 
     def _with_reference(self, lists: Dataset, view: pd.DataFrame, iteration: int) -> Dataset:
@@ -448,7 +451,7 @@ class _Run:
         shown = ", ".join(
             f"{name} {row[name]:.3f}" for name in [*names, "best_logprob_mean"] if row[name] is not None
         )
-        logger.info(f"policy {iteration}: {shown or 'nothing held out to measure'}")
+        self.say(f"policy {iteration}: {shown or 'nothing held out to measure'}")
         return row, per_query
 
     def _summarise(self, rows: list[dict[str, Any]]) -> dict[str, Any]:

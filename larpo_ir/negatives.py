@@ -439,7 +439,7 @@ def sample_lists(
     _at_least(seed, 0, "seed")
     rows, lengths = _sample(candidates, _fitted(sampler, candidates), seed)
     prompts = candidates["qid"].nunique()
-    logger.info("%d of %d prompts gave nothing to learn", prompts - len(lengths), prompts)
+    logger.debug("%d of %d prompts gave nothing to learn", prompts - len(lengths), prompts)
     origin = [column for column in ("iteration", "policy") if column in candidates.columns]
     if "logprob" in rows.columns and any(candidates[column].nunique(dropna=False) > 1 for column in origin):
         rows = rows.drop(columns="logprob")

@@ -7,7 +7,6 @@ fine-tuning is TRL's `SFTTrainer`, and what comes out is an ordinary transformer
 from __future__ import annotations
 
 import json
-import logging
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -17,8 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
-logger = logging.getLogger("larpo_ir")
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] }}"
@@ -120,7 +117,6 @@ class SmallPolicy:
                 raise ValueError(
                     f"{path.parent} holds a policy of another recipe (recipe.json); delete it or move on"
                 )
-            logger.info(f"SFT policy read from {path.parent}")
             return AutoModelForCausalLM.from_pretrained(path.parent), AutoTokenizer.from_pretrained(
                 path.parent
             )

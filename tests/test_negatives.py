@@ -353,7 +353,7 @@ def pool() -> CandidatePool:
 
 
 def test_sample_lists(pool: CandidatePool, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "larpo_ir.negatives"):
+    with caplog.at_level(logging.DEBUG, "larpo_ir.negatives"):
         lists = sample_lists(pool.view(), BestWorst())
     assert caplog.messages == ["1 of 3 prompts gave nothing to learn"]
     check_lists(lists)
