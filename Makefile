@@ -4,7 +4,7 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: quickstart test test-slow lint clean
+.PHONY: quickstart quickstart-seeds alpacaeval-pool test test-slow lint clean
 .DEFAULT_GOAL := test
 
 .venv/installed: pyproject.toml constraints.txt
@@ -16,6 +16,12 @@ export TOKENIZERS_PARALLELISM ?= false
 
 quickstart: .venv/installed  ## the embedded default: align a small policy with four objectives
 	$(BIN)/larpo-ir quickstart
+
+quickstart-seeds: .venv/installed  ## the same from three SFT policies: the table of docs/quickstart.md
+	$(BIN)/larpo-ir quickstart --seeds 3 --output runs/quickstart-seeds
+
+alpacaeval-pool: .venv/installed  ## offline alignment on recorded lists: the table of docs/alpacaeval_pool.md
+	$(BIN)/larpo-ir align --config configs/alpacaeval_pool.yaml
 
 test: lint  ## all tests but the slow studies
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile

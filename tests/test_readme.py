@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
+
+from tests.models import make_model, make_reward_model, make_tokenizer
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -18,11 +22,25 @@ def test_the_first_example_prints_what_is_shown(capsys):
     assert capsys.readouterr().out == shown
 
 
-def test_every_python_block_compiles():
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) >= 4
-    for block in blocks:
-        compile(block, "README.md", "exec")
+def test_the_other_blocks_run(tmp_path, monkeypatch):
+    """In order, as one session, with tiny models where the reader has real ones."""
+    monkeypatch.chdir(tmp_path)
+    for name, model in (
+        ("policy", make_model(max_position_embeddings=512)),
+        ("reward-model", make_reward_model()),
+    ):
+        model.save_pretrained(tmp_path / "path" / "to" / name)
+        make_tokenizer(bos=True).save_pretrained(tmp_path / "path" / "to" / name)
+    lists = [{"prompt": "xy", "completions": ["a", "b"], "scores": [1.0, 0.0]}] * 4
+    (tmp_path / "lists.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lists))
+    topics = pd.DataFrame(
+        {"qid": ["1", "2", "3"], "query": ["1+1?", "2+2?", "3+3?"], "gold": ["2", "4", "6"]}
+    )
+    session = {"topics": topics, "prompts": topics, "held_out": topics}
+    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL)[1:]:
+        exec(block, session)
+    assert len(session["result"].summary["iterations"]) == 4
+    assert (tmp_path / "runs" / "mine" / "report.md").exists()
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/design.md", "docs/losses.md", "CONTRIBUTING.md"])
