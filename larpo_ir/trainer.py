@@ -53,8 +53,9 @@ TOKENIZED_COLUMNS = ["prompt_ids", "completion_ids", "scores", "ref_logps"]
 class LarPOConfig(TrainingArguments):
     """`TrainingArguments` and what a ranking objective needs besides.
 
-    **Objective.** `objective`: a name from `available_objectives()`. `beta`: its β; None takes the objective's
-    own default. `objective_parameters`: its other parameters, e.g. `{"gamma": 1.0}` for SimPO.
+    **Objective.** `objective`: a name from `available_objectives()`. `beta`: its β; None takes the
+    objective's own default, and objectives without a β take no notice of it. `objective_parameters`: its
+    other parameters, e.g. `{"gamma": 1.0}` for SimPO.
 
     **Sequences.** `max_length`: tokens of prompt and response together; None is the model's context.
     `append_eos`: whether responses given as text end with EOS; responses with `completion_ids` are taken as they
@@ -89,7 +90,8 @@ class LarPOConfig(TrainingArguments):
     def build_objective(self) -> Objective:
         """The objective these settings describe. Raises `ValueError` for unknown names, listing the choices."""
         parameters = dict(self.objective_parameters or {})
-        if self.beta is not None:
+        plain = get_objective(self.objective)
+        if self.beta is not None and "beta" in plain.parameters:
             parameters["beta"] = self.beta
         return get_objective(self.objective, **parameters)
 
