@@ -650,12 +650,24 @@ def test_missing_columns_are_named(make_trainer):
         make_trainer(lists=Dataset.from_dict({"prompt": ["Q"], "chosen": ["a"], "rejected": ["b"]}))
 
 
+def test_one_beta_may_be_given_for_objectives_without_any(tmp_path):
+    config = LarPOConfig(output_dir=str(tmp_path), objective="rrhf", beta=0.3)
+    assert "beta" not in config.build_objective().parameters
+    assert (
+        LarPOConfig(output_dir=str(tmp_path), objective="dpo", beta=0.3).build_objective().parameters["beta"]
+        == 0.3
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"objective": "dpoo"}, "unknown objective 'dpoo'; choose one of dpo, ipo"),
         ({"objective": "dpo", "beta": 0.0}, "beta must be positive, got 0.0"),
-        ({"objective": "rrhf", "beta": 0.1}, "objective 'rrhf' has no parameter 'beta'; it has sft_weight"),
+        (
+            {"objective": "rrhf", "objective_parameters": {"beta": 0.1}},
+            "objective 'rrhf' has no parameter 'beta'; it has sft_weight",
+        ),
         (
             {"objective": "simpo", "objective_parameters": {"gama": 1.0}},
             "has no parameter 'gama'; it has beta, gamma",
