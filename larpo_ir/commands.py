@@ -120,7 +120,7 @@ def evaluate_run(
     Args:
         results: .parquet, .jsonl, or a TREC run
         qrels: TREC qrels
-        measures: names as ir_measures knows them, and Pass@N
+        measures: names as ir_measures knows them, and Pass@N, e.g. '[nDCG@10, P@1]'
         output: also write the table there, as CSV
         seed: of the bootstrap
     """
