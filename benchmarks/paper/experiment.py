@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from benchmarks.paper.claims import Claim, judge_claims
 from benchmarks.paper.evaluations import evaluated, joint_leaderboard
 from benchmarks.paper.setup import Setup, merged
 from larpo_ir.distributed import is_main_process
+from larpo_ir.report import save_figure
 from larpo_ir.results import write_atomically
 from larpo_ir.studies import Condition, Study, study
 from larpo_ir.workers import side_by_side
@@ -36,7 +38,7 @@ class Experiment(ABC):
     """One file of this folder.
 
     `name`: that of its configurations; `title`: what differs between its conditions; `heading` and `what`: for the
-    page; `claims`: the paper's; `reported`: what the paper reports, by condition and column.
+    page; `claims`: the paper's; `reported`: what the paper reports, by condition and column; `figure`: what is drawn.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Experiment(ABC):
     what: str
     claims: tuple[Claim, ...] = ()
     reported: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    figure: Callable[[Study], Figure] = Study.figure
 
     @abstractmethod
     def shared(self, setup: Setup, seed: int) -> list[list[Callable[[], None]]]:
@@ -79,6 +82,7 @@ class Experiment(ABC):
         note = f"{self.note(setup, seeds)}.\n"
         result = study(self.title, chosen, output, seeds=seeds, settings=settings, note=note, workers=workers)
         if is_main_process():
+            save_figure(self.figure(result), output / "figure.png")
             write_atomically(output / "claims.csv", judge_claims(result, self.claims).to_csv(index=False))
             if (board := joint_leaderboard(output)) is not None:
                 write_atomically(output / "leaderboard.csv", board.to_csv(index=False))

@@ -4,10 +4,13 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from benchmarks.paper.claims import Claim
 from benchmarks.paper.experiment import Measurements
 from benchmarks.paper.setup import Setup
+from larpo_ir.report import Panel, curve, curves_figure
+from larpo_ir.studies import Study
 
 TEMPERATURES = (0.3, 0.5, 0.7, 1.0, 1.3)
 NS = (1, 2, 4, 8, 16, 32, 64)
@@ -23,6 +26,12 @@ def sampled(temperature: float, setup: Setup, seed: int, folder: Path) -> pd.Dat
     return evaluate_per_query(samples, judge(samples), [f"Pass@{n}" for n in NS])
 
 
+def drawn(study: Study) -> Figure:
+    """A curve per temperature."""
+    curves = {name: curve(study.per_query(name), "Pass") for name in study.values}
+    return curves_figure([Panel("policy before alignment", curves)])
+
+
 EXPERIMENT = Measurements(
     name="recall_pass",
     title="temperature",
@@ -30,6 +39,7 @@ EXPERIMENT = Measurements(
     what="The policy before alignment sampled at several temperatures; Pass@N by the unbiased estimator. The "
     "paper shows Mathstral on GSM8K beside E5 on NQ: both rise alike with N, and the curves of two temperatures "
     "cross. The retriever's half is in [nq.md](nq.md).",
+    figure=drawn,
     measured={f"T = {t}": partial(sampled, t) for t in TEMPERATURES},
     claims=(
         Claim("at N = 1 cool sampling (0.3) beats hot (1.0)", ("T = 0.3",), ("T = 1.0",), "Pass@1"),

@@ -127,6 +127,16 @@ def test_an_experiment_runs_and_is_not_run_again(name, root, monkeypatch):
     pd.testing.assert_frame_equal(again.summary(), study.summary())
 
 
+def test_the_curves_of_every_temperature_are_drawn():
+    passes = pd.DataFrame({f"Pass@{n}": [n / 8, 1.0] for n in (1, 2, 4)}).assign(qid=["a", "b"], seed=0)
+    figure = EXPERIMENTS["recall_pass"].figure(
+        Study("temperature", {"T = 1": passes, "T = 2": passes}, "T = 1")
+    )
+    (axis,) = figure.axes
+    assert [line.get_label() for line in axis.lines] == ["T = 1", "T = 2"]
+    assert axis.lines[0].get_xydata().tolist() == [[1, 0.5625], [2, 0.625], [4, 0.75]]
+
+
 def test_sft_and_dpo_build_on_each_other(root):
     setup = small("sft_dpo", root)
     study = EXPERIMENTS["sft_dpo"].run(setup, setup.root / "sft_dpo", seeds=1)
