@@ -15,7 +15,8 @@ RULE = (
     "A claim compares the mean of its first conditions with that of its second, query by query, each query's value "
     "being its mean over seeds. *Holds*: the difference is positive in the mean and in every seed, and "
     f"p < {LEVEL} (paired randomisation test over queries, Holm over the claims of the table). *Does not hold*: it "
-    "is negative in the same sense. *Undecided*: anything else."
+    "is negative in the same sense. *Undecided*: anything else. Where a claim does not name its measure, the "
+    "difference in the table's second measure stands beside it, untested."
 )
 
 
@@ -32,16 +33,20 @@ class Claim:
 def judge_claims(study: Study, claims: Sequence[Claim]) -> pd.DataFrame:
     """`claim, measure, difference, low, high, p_holm, seeds, verdict`, a row per claim whose conditions are there.
 
-    `seeds`: in how many of the seeds the difference is positive, as `2/3`.
+    `seeds`: in how many of the seeds the difference is positive, as `2/3`. `second`: the difference in the study's
+    second measure, for claims of the first.
     """
+    first, *others = study.measures
     rows = []
     for claim in claims:
         if not {*claim.better, *claim.worse} <= set(study.values):
             continue
-        measure = claim.measure or study.measures[0]
+        measure = claim.measure or first
         better, worse = (_mean_of(study, names, measure) for names in (claim.better, claim.worse))
         test = compare(better.groupby("qid").mean(), worse.groupby("qid").mean()).iloc[0]
         seeds = (better - worse).groupby("seed").mean()
+        beside = others[0] if others and claim.measure is None else measure
+        also = [_mean_of(study, names, beside).mean() for names in (claim.better, claim.worse)]
         rows.append(
             {
                 "claim": claim.says,
@@ -50,6 +55,7 @@ def judge_claims(study: Study, claims: Sequence[Claim]) -> pd.DataFrame:
                 "positive": int((seeds > 0).sum()),
                 "negative": int((seeds < 0).sum()),
                 "num_seeds": len(seeds),
+                "second": also[0] - also[1] if beside != measure else float("nan"),
             }
         )
     table = pd.DataFrame(rows)
@@ -58,7 +64,7 @@ def judge_claims(study: Study, claims: Sequence[Claim]) -> pd.DataFrame:
     table["p_holm"] = holm(table["p_value"])
     table["seeds"] = [f"{row.positive}/{row.num_seeds}" for row in table.itertuples()]
     table["verdict"] = [verdict(row) for _, row in table.iterrows()]
-    return table[["claim", "measure", "difference", "low", "high", "p_holm", "seeds", "verdict"]]
+    return table[["claim", "measure", "difference", "low", "high", "p_holm", "seeds", "verdict", "second"]]
 
 
 def verdict(row: pd.Series) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from math import isnan
 from pathlib import Path
 
 import pandas as pd
@@ -76,14 +77,16 @@ def _overview(experiments: dict[str, Experiment], claims: dict[str, pd.DataFrame
 def _section(folder: Path, experiment: Experiment, claims: pd.DataFrame, page: Path) -> list[str]:
     lines = (folder / "table.md").read_text().splitlines()
     note = "\n\n".join(line for line in lines if line and not line.startswith(("# ", "![", "|")))
+    study = study_in(folder)
     parts = [
         f"## {experiment.heading}\n",
         experiment.what + "\n",
-        markdown_table(_beside(folder, experiment)),
+        markdown_table(_beside(study, experiment)),
         note + "\n",
     ]
     if len(claims):
-        parts.append(markdown_table(_readable(claims)))
+        second = [*study.measures, ""][1]
+        parts.append(markdown_table(_readable(claims, second)))
     if (folder / "figure.png").exists():
         page.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(folder / "figure.png", page.parent / f"paper_{experiment.name}.png")
@@ -91,9 +94,9 @@ def _section(folder: Path, experiment: Experiment, claims: pd.DataFrame, page: P
     return parts
 
 
-def _beside(folder: Path, experiment: Experiment) -> pd.DataFrame:
+def _beside(study: Study, experiment: Experiment) -> pd.DataFrame:
     """Our table, with the columns that the paper reports."""
-    table = study_in(folder).table()
+    table = study.table()
     for column in dict.fromkeys(column for row in experiment.reported.values() for column in row):
         table[column] = [
             experiment.reported.get(name, {}).get(column, "–") for name in table[experiment.title]
@@ -116,7 +119,8 @@ def study_in(folder: Path) -> Study:
     return Study(settings["study"], values, names[0])
 
 
-def _readable(claims: pd.DataFrame) -> pd.DataFrame:
+def _readable(claims: pd.DataFrame, second: str) -> pd.DataFrame:
+    has_second = claims["second"].notna().any()
     rows = [
         {
             "claim": row.claim,
@@ -125,6 +129,7 @@ def _readable(claims: pd.DataFrame) -> pd.DataFrame:
             "p (Holm)": "< 0.001" if row.p_holm < 0.001 else f"{row.p_holm:.3f}",
             "seeds": row.seeds,
             "here": row.verdict,
+            **({f"in {second}": "" if isnan(row.second) else f"{row.second:+.3f}"} if has_second else {}),
         }
         for row in claims.itertuples()
     ]

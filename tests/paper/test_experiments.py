@@ -53,6 +53,15 @@ def test_a_claim_holds_when_it_does_in_every_seed_and_beyond_chance(a, b, verdic
     assert row["difference"] == pytest.approx(np.mean(a) - np.mean(b))
 
 
+def test_the_difference_in_the_second_measure_stands_beside_a_claim():
+    values = {name: frame(*seeds) for name, seeds in (("a", (0.5, 0.6)), ("b", (0.4, 0.5)))}
+    both = {"a": values["a"].assign(greedy=0.25), "b": values["b"].assign(greedy=0.75)}
+    named = Claim("a beats b", ("a",), ("b",), "greedy")
+    table = judge_claims(Study("x", both, "b"), [CLAIM, named])
+    assert table["second"].tolist() == pytest.approx([-0.5, np.nan], nan_ok=True)
+    assert judge_claims(Study("x", values, "b"), [CLAIM])["second"].isna().all()
+
+
 def test_a_difference_within_chance_is_undecided_even_if_every_seed_agrees():
     few = frame(0.5, 0.6, queries=3), frame(0.4, 0.5, queries=3)
     (row,) = judge_claims(Study("x", {"b": few[1], "a": few[0]}, "b"), [CLAIM]).to_dict("records")
