@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
+from larpo_ir.commandline import one_line_errors
 from larpo_ir.report import markdown_table
 from larpo_ir.tasks.win_rates import length_controlled_win_rates
 
@@ -60,18 +61,19 @@ def main() -> None:
     parser.add_argument("--judgements", type=Path, required=True)
     parser.add_argument("--published", type=Path, required=True)
     options = parser.parse_args()
-    judgements = read_judgements(options.judgements)
-    published = pd.DataFrame(json.loads(options.published.read_text())).T
-    table = length_controlled_win_rates(judgements).join(published["length_controlled_winrate"])
-    gap = (table["win_rate"] - published["win_rate"]).abs().max()
-    order = spearmanr(table["length_controlled_win_rate"], table["length_controlled_winrate"]).statistic
-    shown = table[["win_rate", "length_controlled_win_rate", "length_controlled_winrate"]].sort_values(
-        "win_rate"
-    )
-    shown.columns = pd.Index(["win rate", "length-controlled", "published"])
-    print(markdown_table(shown.map(lambda value: f"{value:.1f}").reset_index()))
-    print(f"win rates differ from the published ones by at most {gap:.1e}; Spearman {order:.3f}\n")
-    print(markdown_table(pd.DataFrame(rows(judgements, published["length_controlled_winrate"]))), end="")
+    with one_line_errors():
+        judgements = read_judgements(options.judgements)
+        published = pd.DataFrame(json.loads(options.published.read_text())).T
+        table = length_controlled_win_rates(judgements).join(published["length_controlled_winrate"])
+        gap = (table["win_rate"] - published["win_rate"]).abs().max()
+        order = spearmanr(table["length_controlled_win_rate"], table["length_controlled_winrate"]).statistic
+        shown = table[["win_rate", "length_controlled_win_rate", "length_controlled_winrate"]].sort_values(
+            "win_rate"
+        )
+        shown.columns = pd.Index(["win rate", "length-controlled", "published"])
+        print(markdown_table(shown.map(lambda value: f"{value:.1f}").reset_index()))
+        print(f"win rates differ from the published ones by at most {gap:.1e}; Spearman {order:.3f}\n")
+        print(markdown_table(pd.DataFrame(rows(judgements, published["length_controlled_winrate"]))), end="")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias, get_args, get_type_hints
 
 # command -> (one line of help, where its options come from, what runs: a function, or the "same")
@@ -31,8 +32,15 @@ def run(program: str, commands: Commands, arguments: Sequence[str] | None = None
 
         print(__version__)
         raise SystemExit(0)
-    try:
+    with one_line_errors():
         _run(program, commands, arguments[0], arguments[1:])
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """What bad input raises, as one line: exits 2, or 130 when interrupted. `LARPO_DEBUG=1` shows where it was."""
+    try:
+        yield
     except KeyboardInterrupt:
         print("\ninterrupted; what was there is kept, and the same command goes on from it", file=sys.stderr)
         raise SystemExit(130) from None

@@ -7,6 +7,7 @@ fine-tuning is TRL's `SFTTrainer`, and what comes out is an ordinary transformer
 from __future__ import annotations
 
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+logger = logging.getLogger("larpo_ir")
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] }}"
@@ -122,6 +125,7 @@ class SmallPolicy:
             )
         texts = [_text(part) for pair in zip(prompts, completions, strict=True) for part in pair]
         model, tokenizer = self.build(texts)
+        logger.info("fine-tuning a new policy on %d examples", len(prompts))
         self._fine_tune(model, tokenizer, prompts, completions)
         if path is not None:
             model.save_pretrained(path.parent)

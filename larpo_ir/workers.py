@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import active_children, connection, get_context, parent_process
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -16,16 +17,23 @@ T = TypeVar("T")
 def side_by_side(calls: Sequence[Callable[[], T]], workers: int) -> list[T]:
     """The results of all calls, in their order, from at most `workers` processes; with one, they run here.
 
-    Calls and results must be picklable (`functools.partial` of functions of a module). The first exception ends it.
+    Calls and results must be picklable (`functools.partial` of functions of a module). After the first
+    exception no call is begun; an interrupt ends those that run, too.
     """
     if workers <= 1 or len(calls) <= 1:
         return [call() for call in calls]
+    others = set(active_children())
     with ProcessPoolExecutor(min(workers, len(calls)), get_context("spawn"), _begin) as pool:
         jobs = [pool.submit(call) for call in calls]
         try:
             return [job.result() for job in jobs]
-        except BaseException:
+        except Exception:
             pool.shutdown(cancel_futures=True)
+            raise
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in set(active_children()) - others:
+                worker.terminate()
             raise
 
 
@@ -54,6 +62,7 @@ def _begin() -> None:
 
     from larpo_ir.commandline import plain_output
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, too, and ends its workers
     torch.set_num_threads(1)
     plain_output()
     threading.Thread(target=_end_with, args=(parent_process(),), daemon=True).start()

@@ -17,7 +17,7 @@ from benchmarks.nq.recall_pass import recall_pass
 from benchmarks.nq.report import write_page
 from benchmarks.nq.studies import ENCODER, STUDIES
 from benchmarks.nq.systems import measure_systems
-from larpo_ir.commandline import plain_output
+from larpo_ir.commandline import one_line_errors, plain_output
 from retrieval_bridge.collections import load_collection
 from retrieval_bridge.commands import TRAINING
 from retrieval_bridge.encoders import Encoder
@@ -40,12 +40,10 @@ def main() -> None:
     options = parser.parse_args()
     plain_output()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
-    try:
+    with one_line_errors():
         run(options.collection, options.output, options.seeds, options.only)
-    except (ValueError, OSError, ImportError) as error:
-        raise SystemExit(f"error: {' '.join(str(error).split())}") from None
-    if options.page is not None:
-        print(f"page: {write_page(options.output, options.page)}")
+        if options.page is not None:
+            print(f"page: {write_page(options.output, options.page)}")
 
 
 def run(collection: str, output: Path, seeds: int, parts: list[str]) -> None:

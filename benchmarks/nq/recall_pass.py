@@ -308,7 +308,7 @@ def _tests_table(tests: pd.DataFrame, cool: float, hot: float) -> pd.DataFrame:
 
 def main() -> None:
     """Entry point of `python -m benchmarks.nq.recall_pass`."""
-    from larpo_ir.commandline import plain_output
+    from larpo_ir.commandline import one_line_errors, plain_output
 
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.nq.recall_pass", description=recall_pass.__doc__
@@ -319,12 +319,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     plain_output()
-    try:
+    with one_line_errors():
         collection = load_collection(options.collection)
         passages = passages_of(collection, options.index)
         path = recall_pass(collection, passages, options.output, options.seed, options.index)
-    except (ValueError, OSError, ImportError) as error:
-        parser.exit(2, f"error: {' '.join(str(error).split())}\n")
     print(f"written: {path}, {path.with_name('recall_pass.png')}")
 
 

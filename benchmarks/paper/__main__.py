@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.paper.page import write_page
 from benchmarks.paper.setup import CONFIGS, SCALES, Setup
 from benchmarks.paper.table import EXPERIMENTS, PAPER
-from larpo_ir.commandline import plain_output
+from larpo_ir.commandline import one_line_errors, plain_output
 from larpo_ir.distributed import is_main_process
 from larpo_ir.workers import idle_cores
 
@@ -48,7 +48,7 @@ def main() -> None:
     root = options.output or Path("runs/paper") / options.scale
     os.environ.setdefault("HF_HUB_OFFLINE", "1" if options.scale == "tiny" else "0")
     plain_output()
-    try:
+    with one_line_errors():
         for name in options.only or default:
             start = time.perf_counter()
             config = f"{name}_{options.variant}" if options.variant else name
@@ -62,8 +62,6 @@ def main() -> None:
             print(f"{config}: {minutes:.1f} min, {output}/table.md", flush=True)
         if options.page is not None and is_main_process():
             print(f"page: {write_page(root, options.page)}")
-    except (ValueError, OSError, ImportError) as error:
-        raise SystemExit(f"error: {' '.join(str(error).split())}") from None
 
 
 if __name__ == "__main__":
