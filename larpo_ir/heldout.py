@@ -10,7 +10,8 @@ Per prompt, one column each (NaN where it cannot be had):
 and on *fixed lists* (recorded ones if given, otherwise the samples of the policy before any alignment), with
 which policies of different iterations can be compared response by response:
 
-    best_logprob               log π(y|x) of the best response, nats: watch it for likelihood displacement
+    best_logprob               log π(y|x) of the best response, nats: watch it for likelihood displacement; NaN where
+                               all rewards are equal: none is the best
     fixed_nDCG@10              nDCG@10 of log π(y|x)
     implicit_nDCG@10           nDCG@10 of the implicit reward log π(y|x) - log π_0(y|x); NaN for π_0 itself, which
     implicit_kendall_tau       has no order yet; Kendall's τ-b of the same
@@ -133,7 +134,8 @@ class HeldOut:
         if "initial" not in lists:
             lists["initial"] = lists["now"]
         lists["implicit"] = lists["now"] - lists["initial"]
-        best = lists["score"] == lists.groupby("qid", sort=False)["score"].transform("max")
+        rewards = lists.groupby("qid", sort=False)["score"]
+        best = (lists["score"] == rewards.transform("max")) & (lists["score"] > rewards.transform("min"))
         columns = [
             lists[best].groupby("qid", sort=False)["now"].mean().rename("best_logprob"),
             _ndcg(lists, by="now", name="fixed_nDCG@10"),

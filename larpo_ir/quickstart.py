@@ -308,8 +308,8 @@ def _report(
             "## Before and after alignment\n",
             markdown_table(table),
             "Pass@1: one sample at T = 1. log π(best): mean log-probability, in nats, of the best of the SFT "
-            "policy's own samples; a fall is likelihood displacement. nDCG@10 of γ: the implicit reward ranks these "
-            "samples.\n",
+            "policy's own samples, where some are better than others; a fall is likelihood displacement. nDCG@10 of "
+            "γ: the implicit reward ranks these samples.\n",
             *(["Mean over seeds:\n", markdown_table(means)] if config.seeds > 1 else []),
             "## Inference strategies of the SFT policy\n",
             "Share of held-out problems answered correctly; p: paired t-test against greedy, Holm-corrected.\n",
