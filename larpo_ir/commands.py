@@ -118,7 +118,7 @@ def generate(
         generator: the model and how to sample from it, e.g. --generator.model PATH --generator.num_candidates 8,
             or, behind HTTP, --generator OpenAIGenerator --generator.base_url URL --generator.model NAME
         topics: JSON Lines or Parquet with the column query (or prompt, question, instruction)
-        output: where the responses go: .parquet, .jsonl, or a TREC run
+        output: where the responses go, over what is there: .parquet, .jsonl, or a TREC run
         task: read topics in this task's own form: gsm8k, math, mixeval or alpaca_eval
     """
     read = read_topics if task is None else get_task(task).read
@@ -137,7 +137,7 @@ def rerank(reward: Reranker, results: str, output: str = "runs/reranked.parquet"
     Args:
         reward: a reranker by class_path, e.g. larpo_ir.rewards.RewardModel
         results: responses as larpo-ir generate wrote them, .parquet or .jsonl
-        output: where the ranked responses go: .parquet, .jsonl, or a TREC run
+        output: where the ranked responses go, over what is there: .parquet, .jsonl, or a TREC run
     """
     ranked = reward.transform(read_results(results))
     print(

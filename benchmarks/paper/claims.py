@@ -13,8 +13,8 @@ from larpo_ir.studies import Study
 LEVEL = 0.05
 RULE = (
     "A claim compares the mean of its first conditions with that of its second, query by query, each query's value "
-    "being its mean over seeds. *Holds*: the difference is positive in the mean and in every seed, and "
-    f"p < {LEVEL} (paired randomisation test over queries, Holm over the claims of the table). *Does not hold*: it "
+    "being its mean over seeds. *Holds*: the difference is positive in the mean and in every seed, of at least two, "
+    f"and p < {LEVEL} (paired randomisation test over queries, Holm over the claims of the table). *Does not hold*: it "
     "is negative in the same sense. *Undecided*: anything else. Where a claim does not name its measure, the "
     "difference in the table's second measure stands beside it, untested."
 )
@@ -73,7 +73,8 @@ def verdict(row: pd.Series) -> str:
     >>> verdict(pd.Series({"p_holm": 0.01, "positive": 3, "negative": 0, "num_seeds": 3}))
     'holds'
     """
-    if row["p_holm"] < LEVEL and row["num_seeds"] in (row["positive"], row["negative"]):
+    agree = row["num_seeds"] > 1 and row["num_seeds"] in (row["positive"], row["negative"])
+    if agree and row["p_holm"] < LEVEL:
         return "holds" if row["positive"] else "does not hold"
     return "undecided"
 

@@ -59,7 +59,9 @@ class Experiment(ABC):
 
     def note(self, setup: Setup, seeds: int) -> str:
         """What was measured on, for the line above the table."""
-        return f"{len(setup.held_out)} held-out problems, {seeds} seeds (policies and training prompts)"
+        return (
+            f"{len(setup.held_out)} held-out problems, {count(seeds, 'seed')} (policies and training prompts)"
+        )
 
     def run(
         self, setup: Setup, output: Path, seeds: int, workers: int = 1, only: Sequence[str] | None = None
@@ -133,6 +135,11 @@ class Measurements(Experiment):
 
     def conditions(self, setup: Setup) -> dict[str, Condition]:
         return {name: partial(measure, setup) for name, measure in self.measured.items()}
+
+
+def count(number: int, what: str) -> str:
+    """As in `1 seed, 3 seeds`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _from_seed(first: int, condition: Condition, seed: int, folder: Path) -> pd.DataFrame:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.paper.claims import Claim
-from benchmarks.paper.experiment import Measurements
+from benchmarks.paper.experiment import Measurements, count
 from benchmarks.paper.setup import Setup, digest
 
 RANDOM, LONGEST, REWARD = "random order", "longest first", "reward model"
@@ -177,7 +177,8 @@ class RewardModels(Measurements):
     def note(self, setup: Setup, seeds: int) -> str:
         held_out = setup.data["num_held_out"]
         return (
-            f"{held_out} held-out lists of {setup.data['path']}, {seeds} seeds (head, pairs and their order)"
+            f"{count(held_out, 'held-out list')} of {setup.data['path']}, {count(seeds, 'seed')} (head, pairs and "
+            "their order)"
         )
 
 
