@@ -14,8 +14,8 @@ LEVEL = 0.05
 RULE = (
     "A claim compares the mean of its first conditions with that of its second, query by query, each query's value "
     "being its mean over seeds. *Holds*: the difference is positive in the mean and in every seed, of at least two, "
-    f"and p < {LEVEL} (paired randomisation test over queries, Holm over the claims of the table). *Does not hold*: it "
-    "is negative in the same sense. *Undecided*: anything else. Where a claim does not name its measure, the "
+    f"and p < {LEVEL} (paired randomisation test over queries, Holm over the claims of the table). *Does not hold*: "
+    "it is negative in the same sense. *Undecided*: anything else. Where a claim does not name its measure, the "
     "difference in the table's second measure stands beside it, untested."
 )
 
