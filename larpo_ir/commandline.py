@@ -147,6 +147,8 @@ _TRIED = re.compile(
     r"|Given value: (NestedArg|Namespace)\("
     r"|Problem with given class_path 'larpo_ir.generators.ResponseGenerator'"
     r"|Import path .*does not correspond to a subclass of Generator$"
+    r"|Import path \S+Judge does not correspond to a subclass of ResponseGenerator$"
+    r"|Import path \S+Generator does not correspond to a subclass of Judge$"
 )
 
 

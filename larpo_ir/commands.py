@@ -173,6 +173,7 @@ def evaluate_run(
     if task is None:
         _evaluate_against_qrels(results, str(qrels), measures, output, seed)
         return
+    get_task(task)  # an unknown one is said before what else is missing
     for needed, value in (("data", data), ("output", output)):
         if value is None:
             raise ValueError(f"evaluate --task {task} needs --{needed}")

@@ -222,7 +222,10 @@ class RecordedJudge(Judge):
         path: annotations in AlpacaEval's form, see `larpo_ir.tasks.alpaca_eval.read_annotations`.
         baseline: the generator that the others are compared with; None: as told there.
 
-    A pair is found by its three texts, on either side. Raises `ValueError` for a pair that was not judged.
+    A pair is found by its three texts, on either side. Its preference is the mean of what is recorded for the system
+    that the frame's column `model` names. Where that is nothing, or there is no such column, it is the mean over the
+    systems that gave the same text; it is said where their preferences differ. Raises `ValueError` for a pair that
+    was not judged.
     """
 
     def __init__(self, path: str | os.PathLike[str], baseline: str | None = None) -> None:
@@ -230,20 +233,31 @@ class RecordedJudge(Judge):
 
         self.path = Path(path)
         recorded = read_annotations(path, baseline)
-        keys = recorded[["instruction", "output", "reference"]].itertuples(index=False, name=None)
-        self._preferences = dict(zip(keys, recorded["preference"], strict=True))
+        texts = ["instruction", "output", "reference"]
+        self._of_system = recorded.groupby(["model", *texts])["preference"].mean().to_dict()
+        by_texts = recorded.groupby(texts)["preference"]
+        self._of_any = by_texts.mean().to_dict()
+        self._disputed = {pair for pair, number in by_texts.nunique().items() if number > 1}
 
     def __repr__(self) -> str:
         return f"RecordedJudge({self.path.name})"
 
     def compare(self, frame: pd.DataFrame) -> np.ndarray:
         pairs = list(frame[COLUMNS].itertuples(index=False, name=None))
-        missing = [
-            query for query, text, reference in pairs if (query, text, reference) not in self._preferences
-        ]
+        missing = [pair[0] for pair in pairs if pair not in self._of_any]
         if missing:
             raise ValueError(
                 f"{self.path}: {len(missing)} of {len(pairs)} pairs were not judged there, such as the responses to"
                 f" {missing[0][:60]!r}; judge these with another judge, or leave them out"
             )
-        return np.array([self._preferences[pair] for pair in pairs])
+        systems = frame["model"] if "model" in frame else [None] * len(frame)
+        found = [self._of_system.get((system, *pair)) for system, pair in zip(systems, pairs, strict=True)]
+        elsewhere = [row for row, preference in enumerate(found) if preference is None]
+        if mixed := sum(pairs[row] in self._disputed for row in elsewhere):
+            logger.info(
+                f"{self.path}: {mixed} of {len(pairs)} pairs are recorded under other systems' names alone, with"
+                " different preferences: their mean counts"
+            )
+        for row in elsewhere:
+            found[row] = self._of_any[pairs[row]]
+        return np.array(found)

@@ -160,6 +160,19 @@ def test_mixeval(mixeval, tmp_path):
     assert items_of(output)["answer"].tolist() == ["Lima", "B", "B"]
 
 
+def test_mixeval_counts_responses_that_choose_nothing(mixeval, tmp_path, caplog):
+    answers = {"free-form-0": ["Cusco."], "multiple-choice-0": ["I cannot tell."]}
+    output = tmp_path / "out"
+    assert evaluate("mixeval", responses(tmp_path / "r.jsonl", **answers), mixeval, output) == 0
+    assert items_of(output)["answer"].isna().all()
+    summary = json.loads((output / "summary.json").read_text())
+    assert {key: value for key, value in summary.items() if key.startswith("num_without")} == {
+        "num_without_response": 1,
+        "num_without_choice": 1,  # a free-form answer that is wrong was read all the same
+    }
+    assert "1 of 2 responses choose no option: wrong, too" in caplog.text
+
+
 @pytest.fixture
 def server():
     """Says of whatever it is asked that it is half right."""
@@ -251,7 +264,7 @@ def test_a_folder_with_another_evaluation_is_not_touched(gsm8k, tmp_path, capsys
     assert "holds a different run: results is" in complaint(capsys)
     responses(first, **{"test-1": ["17"]})  # other responses in a file of the same name
     assert evaluate("gsm8k", first, gsm8k, output) == 2
-    assert "holds a different run: digest is" in complaint(capsys)
+    assert "holds a different evaluation: the responses or the data have changed" in complaint(capsys)
     assert (output / "items.jsonl").read_bytes() == before
 
     (tmp_path / "notes").mkdir()
@@ -259,6 +272,19 @@ def test_a_folder_with_another_evaluation_is_not_touched(gsm8k, tmp_path, capsys
     assert evaluate("gsm8k", first, gsm8k, tmp_path / "notes") == 2
     assert "is not empty and holds no run" in complaint(capsys)
     assert [path.name for path in (tmp_path / "notes").iterdir()] == ["todo.txt"]
+    for file in (first, first / "out"):
+        assert evaluate("gsm8k", first, gsm8k, file) == 2
+        assert "first.jsonl is a file; choose a folder for the output" in complaint(capsys)
+
+
+def test_an_evaluation_that_fails_does_not_stand_in_the_way(mixeval, tmp_path, capsys):
+    pytest.importorskip("openai", reason="needs the extra serve")
+    results = responses(tmp_path / "r.jsonl", **{"free-form-0": ["Lima."]})
+    judge = ["--judge", "OpenAIGenerator", "--judge.model", "m", "--judge.retries", 0]
+    away = [*judge, "--judge.base_url", "http://127.0.0.1:9/v1"]
+    assert evaluate("mixeval", results, mixeval, tmp_path / "out", *away) == 2
+    assert not (tmp_path / "out").exists()
+    assert evaluate("mixeval", results, mixeval, tmp_path / "out") == 0
 
 
 # Bad input
@@ -275,6 +301,7 @@ def test_bad_combinations_are_one_line(gsm8k, tmp_path, capsys):
             ["--task", "gsm9k", "--data", gsm8k, "--output", output],
             f"unknown task 'gsm9k'; choose one of {', '.join(TASKS)}",
         ),
+        (["--task", "gsm9k"], "unknown task 'gsm9k'"),
         (
             ["--task", "gsm8k", "--data", gsm8k, "--output", output, "--measures", "RR"],
             "--measures goes with --qrels",
@@ -306,6 +333,40 @@ def test_the_judge_must_be_of_the_task_s_kind(gsm8k, server, tmp_path, capsys):
     judge = ["--judge", "RecordedJudge", "--judge.path", annotations, "--judge.baseline", "x"]
     assert evaluate("mixeval", results, gsm8k, tmp_path / "out", *judge) == 2
     assert "must be a generator that reads responses, such as OpenAIGenerator" in complaint(capsys)
+
+
+def test_bad_annotations_are_one_line(tmp_path, capsys):
+    outputs = tmp_path / "outputs.json"
+    outputs.write_text(json.dumps([{"instruction": "i", "output": "a", "generator": "x"}]))
+    annotations = tmp_path / "annotations.json"
+    row = {"instruction": "i", "output_1": "a", "output_2": "b", "generator_1": "x", "generator_2": "y"}
+    annotations.write_text(json.dumps([row]))
+    cases = {
+        "annotations.json": "record 0: no `preference`; AlpacaEval's annotations have one from 1 to 2",
+        "annotations.csv.gz": "cannot read this kind of file; use .jsonl, .json, .parquet or a folder that datasets"
+        " saved",
+    }
+    (tmp_path / "annotations.csv.gz").touch()
+    for name, message in cases.items():
+        judge = ["--judge", "RecordedJudge", "--judge.path", tmp_path / name]
+        assert evaluate("alpaca_eval", outputs, outputs, tmp_path / "out", *judge) == 2
+        assert complaint(capsys).strip().endswith(f"{name}: {message}")
+    served_by_none = ["--judge", "OpenAIGenerator", "--judge.base_url", "http://127.0.0.1:9/v1"]
+    assert evaluate("alpaca_eval", outputs, outputs, tmp_path / "out", *served_by_none) == 2
+    line = complaint(capsys)
+    assert line.endswith("the following arguments are required: model")
+    assert "does not correspond" not in line
+
+
+def test_outputs_without_output_are_one_line(tmp_path, capsys):
+    outputs = tmp_path / "outputs.json"
+    outputs.write_text(json.dumps([{"instruction": "i", "text": "a", "generator": "x"}]))
+    annotations = tmp_path / "annotations.json"
+    row = {"instruction": "i", "output_1": "a", "output_2": "b", "generator_1": "x", "generator_2": "y"}
+    annotations.write_text(json.dumps([{**row, "preference": 1.5}]))
+    judge = ["--judge", "RecordedJudge", "--judge.path", annotations, "--judge.baseline", "x"]
+    assert evaluate("alpaca_eval", outputs, outputs, tmp_path / "out", *judge) == 2
+    assert "outputs.json: record 0: no text under `output`" in complaint(capsys)
 
 
 BAD_RESULTS = {
@@ -347,8 +408,14 @@ def test_bad_data_is_one_line(task, server, tmp_path, capsys):
         assert "data.json" in line
         assert message in line or task == "gsm8k"  # its lines are `not JSON (...)`
     assert evaluate(task, results, tmp_path / "none.json", tmp_path / "out", *judge) == 2
-    assert "none.json" in complaint(capsys)
+    assert "none.json: no such file or folder" in complaint(capsys)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_for_gsm8k_is_one_line(gsm8k, tmp_path, capsys):
+    results = responses(tmp_path / "r.jsonl", **{"test-1": ["18"]})
+    assert evaluate("gsm8k", results, tmp_path, tmp_path / "out") == 2
+    assert "is a folder; give the file of problems in it, such as" in complaint(capsys)
 
 
 # Topics in a task's own form

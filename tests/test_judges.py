@@ -222,3 +222,47 @@ def test_recorded_verdicts_are_found_by_their_texts(tmp_path):
         ValueError, match=r"annotations\.json: 2 of 3 pairs were not judged there, such as the responses"
     ):
         judge(PAIRS)
+
+
+def recorded(*rows):
+    """Annotations of (system, text, reference, preference from 0 to 1) to one instruction."""
+    return [
+        {
+            "instruction": "2+2?",
+            "output_1": reference,
+            "generator_1": "base",
+            "output_2": text,
+            "generator_2": system,
+            "preference": 1 + preference,
+        }
+        for system, text, reference, preference in rows
+    ]
+
+
+def test_a_recorded_verdict_is_the_system_s_own(tmp_path, caplog):
+    caplog.set_level("INFO", logger="larpo_ir")
+    path = tmp_path / "annotations.json"
+    rows = [("a", "four", "4", 0.0), ("b", "four", "4", 0.5), ("b", "four", "4", 1.0), ("c", "IV", "4", 0.25)]
+    path.write_text(json.dumps(recorded(*rows)))
+    judge = RecordedJudge(path)
+    pairs = pd.DataFrame({"query": "2+2?", "text": ["four", "four", "IV"], "reference": "4"})
+    assert judge(pairs.assign(model=["a", "b", "c"])).tolist() == [0.0, 0.75, 0.25]
+    assert judge(pairs[2:].assign(model="x")).tolist() == [0.25]  # another's name, but one verdict
+    assert caplog.text == ""
+    assert judge(pairs.assign(model=["a", "x", "x"])).tolist() == [0.0, 0.5, 0.25]  # (0 + 0.5 + 1) / 3
+    assert "1 of 3 pairs are recorded under other systems' names alone, with different" in caplog.text
+    assert judge(pairs).tolist() == [0.5, 0.5, 0.25]
+
+
+def test_real_systems_with_one_text_keep_their_verdicts(shared, tmp_path):
+    lines = (shared / "data" / "alpacaeval_pool" / "pool.jsonl").read_text().splitlines()
+    row = next(row for row in map(json.loads, lines) if row["id"] == "ae620")
+    systems = pd.DataFrame(row["candidates"])
+    systems = systems[systems["text"] == systems["text"].mode()[0]]
+    assert len(systems) == 4
+    assert systems["win_prob"].nunique() > 1
+    path = tmp_path / "annotations.json"
+    values = systems[["generator", "text", "win_prob"]].itertuples(index=False)
+    path.write_text(json.dumps(recorded(*((name, text, "4", prob) for name, text, prob in values))))
+    pairs = systems.assign(query="2+2?", reference="4", model=systems["generator"])
+    assert RecordedJudge(path)(pairs).tolist() == pytest.approx(systems["win_prob"].tolist())

@@ -6,11 +6,14 @@ grades responses to them. An evaluation is a folder:
     items.jsonl, items.parquet    each response: qid, query, response, rank, answer (what was read), gold, score
     summary.json                  what was evaluated, counts, and measures with their intervals
     table.md, table.csv, table.tex
+
+Of the counts, `num_without_answer` is of responses in which no answer could be read. MixEval has `num_without_choice`
+instead, of responses to multiple-choice items that choose no option: by the rules a free-form response is either
+right, its `answer` being the target that it gives, or wrong, with no `answer`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -40,10 +43,16 @@ GENERATOR, JUDGE = "a generator that reads responses, such as OpenAIGenerator", 
 class Task:
     """How a task's files are read and its responses evaluated."""
 
-    read: Callable[[PathLike], pd.DataFrame]
+    load: Callable[[PathLike], pd.DataFrame]
     evaluate: Callable[..., pd.DataFrame]
     judge: str | None = None
     needs_judge: bool = False
+
+    def read(self, path: PathLike) -> pd.DataFrame:
+        """The task's files as topics. Raises `FileNotFoundError` where there are none."""
+        if not Path(path).exists():
+            raise FileNotFoundError(f"{path}: no such file or folder; give the task's own files")
+        return self.load(path)
 
 
 def get_task(name: str) -> Task:
@@ -71,7 +80,8 @@ def evaluate_task(
     Returns the table: `measure, mean, low, high, num_queries`, with 95 % bootstrap intervals over items (AlpacaEval:
     its leaderboard). Items without a response count as wrong.
 
-    Raises `ValueError` for a folder with another evaluation, for responses to unknown items and for malformed files.
+    An evaluation that fails leaves nothing in the folder but verdicts that were judged before. Raises `ValueError`
+    for a folder with another evaluation, for responses to unknown items and for malformed files.
     """
     task = get_task(name)
     _check_judge(name, task, judge)
@@ -116,8 +126,8 @@ def _evaluate_graded(
     every_draw: bool = True,
 ) -> pd.DataFrame:
     """`groups`: columns of the topics by whose values the score is broken down. `every_draw`: or the first-ranked."""
-    from larpo_ir.rundir import RunDirectory
     from larpo_ir.significance import summarise
+    from larpo_ir.tasks.folder import claimed
 
     topics = TASKS[name].read(data)
     responses = _read_responses(name, results, topics, data)
@@ -125,24 +135,15 @@ def _evaluate_graded(
         responses = responses[responses["rank"] == 0]
     items = topics.merge(responses, on="qid", how="left")
     items["text"] = items["text"].astype(object).where(items["text"].notna(), None)
-    RunDirectory(output).claim(
-        {
-            "task": name,
-            "results": str(results),
-            "data": str(data),
-            "judge": None if judge is None else repr(judge),
-            "seed": seed,
-            "digest": _digest(items),
-        },
-        free=(),
-    )
-    graded = grade(items, judge).rename(columns={"text": "response"})
-    shown = [*ITEM_COLUMNS, *(column for column in (*groups, "read_by", "targets") if column in graded)]
-    graded = graded[shown].astype({"rank": "Int64"})
-    measures = summarise(_per_item(graded, groups), seed=seed)
-
-    counts = _counts(graded)
-    _write(output, {"task": name, "results": str(results), "data": str(data), **counts}, graded, measures)
+    evaluated = {"task": name, "results": str(results), "data": str(data)}
+    settings = {**evaluated, "judge": None if judge is None else repr(judge), "seed": seed}
+    with claimed(output, settings, items[["qid", "query", "gold", "text"]]):
+        graded = grade(items, judge).rename(columns={"text": "response"})
+        shown = [*ITEM_COLUMNS, *(column for column in (*groups, "read_by", "targets") if column in graded)]
+        graded = graded[shown].astype({"rank": "Int64"})
+        measures = summarise(_per_item(graded, groups), seed=seed)
+        counts = _counts(graded)
+        _write(output, {**evaluated, **counts}, graded, measures)
     _say(counts)
     return measures.reset_index()
 
@@ -201,12 +202,6 @@ def _read_responses(name: str, path: Path, topics: pd.DataFrame, data: Path) -> 
     return frame[["qid", "text", "rank"]]
 
 
-def _digest(items: pd.DataFrame) -> str:
-    """What tells an evaluation from one of other responses, or of other items, in files of the same names."""
-    content = items[["qid", "query", "gold", "text"]].to_json(orient="values")
-    return hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-
-
 def _per_item(graded: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
     """One row per item: the score of its first-ranked response, Pass@N of all draws, and the score within groups."""
     from larpo_ir.measures import pass_at_n
@@ -237,11 +232,11 @@ def _counts(graded: pd.DataFrame) -> dict[str, int]:
     }
     if "read_by" not in graded:
         return {**counts, "num_without_answer": int((answered & graded["answer"].isna()).sum())}
-    chosen = answered & (graded["type"] == mixeval.MULTIPLE_CHOICE)
+    to_choose = answered & (graded["type"] == mixeval.MULTIPLE_CHOICE)
     readers = graded["read_by"].value_counts()
     return {
         **counts,
-        "num_without_answer": int((chosen & graded["answer"].isna()).sum()),
+        "num_without_choice": int((to_choose & graded["answer"].isna()).sum()),
         "num_read_by_judge": int(readers.get("parser", 0)),
         "num_read_by_rules": int(readers.get("rules", 0)),
     }
@@ -250,10 +245,9 @@ def _counts(graded: pd.DataFrame) -> dict[str, int]:
 def _say(counts: dict[str, int]) -> None:
     if missing := counts["num_without_response"]:
         logger.info(f"{missing} of {counts['num_items']} items have no response and count as wrong")
-    if unread := counts["num_without_answer"]:
-        logger.info(
-            f"{unread} of {counts['num_responses']} responses give no answer that could be read: wrong, too"
-        )
+    for count, what in (("answer", "give no answer that could be read"), ("choice", "choose no option")):
+        if unread := counts.get(f"num_without_{count}"):
+            logger.info(f"{unread} of {counts['num_responses']} responses {what}: wrong, too")
     if counts.get("num_read_by_judge") and (fell_back := counts["num_read_by_rules"]):
         logger.info(f"the judge's reading of {fell_back} responses could not be parsed: the rules read those")
 
@@ -273,7 +267,7 @@ def _evaluate_alpaca(
     from larpo_ir.tasks import alpaca_eval
 
     _, first = next(read_records(results), ("", {}))
-    if "output" in first and "qid" not in first:
+    if first.keys() & {"instruction", "output"} and "qid" not in first:
         return alpaca_eval.evaluate_outputs(alpaca_eval.read_outputs(results), data, judge, output)
     return alpaca_eval.evaluate_outputs(_read_rows(results), data, judge, output)
 

@@ -280,13 +280,14 @@ def evaluate_outputs(
         batch_size: so many items go to the judge at a time, and are kept if a later one fails.
 
     The folder holds `annotations.json` (AlpacaEval's form), `items.parquet` (the same as judgements),
-    `verdicts.jsonl` (what was judged so far), `summary.json`, and the leaderboard as `leaderboard.csv`, `.md` and
-    `.tex`.
+    `verdicts.jsonl` (what was judged so far; a `RecordedJudge` needs none), `summary.json`, and the leaderboard as
+    `leaderboard.csv`, `.md` and `.tex`. An evaluation that fails before the first verdict leaves no folder.
 
     Returns the leaderboard, best first: `model, win_rate, length_controlled_win_rate, standard_error, num_items,
     mean_length`. Raises `ValueError` for a folder with anything else, before it is touched.
     """
-    from larpo_ir.rundir import RunDirectory
+    from larpo_ir.judges import RecordedJudge
+    from larpo_ir.tasks.folder import claimed
 
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -297,15 +298,19 @@ def evaluate_outputs(
         given_difficulty(difficulty, pd.Index(pairs["instruction_id"].unique()))
     folder = Path(output)
     settings = {"task": "alpaca_eval", "models": list(pairs["model"].unique()), "judge": repr(judge)}
-    RunDirectory(folder).claim({**settings, "digest": _digest(pairs[["model", *TEXT_COLUMNS]])}, free=())
-    judgements = _judged(pairs, _Remembering(judge, folder / "verdicts.jsonl", batch_size))
-    write_annotations(judgements, folder / "annotations.json")
-    judgements.to_parquet(folder / "items.parquet")
-    board = leaderboard(judgements, others, difficulty)
-    _write_leaderboard(board, folder)
-    rows = json.loads(board.to_json(orient="records"))
-    summary = {**settings, "reference": judgements["reference_model"].iloc[0], "leaderboard": rows}
-    write_atomically(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    with claimed(folder, settings, pairs[["model", *TEXT_COLUMNS]]):
+        # What is on record needs no second one, which would not tell the systems apart.
+        is_recorded = isinstance(judge, RecordedJudge)
+        judgements = _judged(
+            pairs, judge if is_recorded else _Remembering(judge, folder / "verdicts.jsonl", batch_size)
+        )
+        board = leaderboard(judgements, others, difficulty)
+        write_annotations(judgements, folder / "annotations.json")
+        judgements.to_parquet(folder / "items.parquet")
+        _write_leaderboard(board, folder)
+        rows = json.loads(board.to_json(orient="records"))
+        summary = {**settings, "reference": judgements["reference_model"].iloc[0], "leaderboard": rows}
+        write_atomically(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return board
 
 
@@ -406,11 +411,6 @@ def _reference_frame(references: pd.DataFrame | PathLike) -> pd.DataFrame:
             "reference_model": names,
         }
     )
-
-
-def _digest(frame: pd.DataFrame) -> str:
-    content = frame.to_json(orient="values").encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 class _Remembering:

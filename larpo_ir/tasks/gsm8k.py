@@ -331,6 +331,10 @@ def load(path: str | os.PathLike[str]) -> pd.DataFrame:
             an answer without its number; and for a file without problems.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ValueError(
+            f"{path} is a folder; give the file of problems in it, such as {path / 'test.jsonl'}"
+        )
     rows = []
     with path.open("rb") as lines:
         for position, line in enumerate(lines, start=1):

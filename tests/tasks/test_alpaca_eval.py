@@ -417,6 +417,55 @@ def test_what_was_judged_is_not_judged_again(tmp_path):
     assert len(judge.asked) == 3
 
 
+def test_an_evaluation_that_fails_leaves_nothing_but_verdicts(tmp_path):
+    judge, frame = Counting(), pd.DataFrame(references())
+    results = results_of(["blue", "4", "é"])
+    for existing in (False, True):
+        judge.fail_at = "blue"
+        folder = tmp_path / "runs" / f"out-{existing}"
+        if existing:
+            folder.mkdir()
+        with pytest.raises(ConnectionError):
+            evaluate_outputs(results, frame, judge, folder, batch_size=1)
+        assert (list(folder.iterdir()) == []) if existing else not folder.exists()
+        judge.fail_at = "é"
+        with pytest.raises(ConnectionError):
+            evaluate_outputs(results, frame, judge, folder, batch_size=1)
+        assert {path.name for path in folder.iterdir()} == {
+            "config.yaml",
+            "environment.json",
+            "verdicts.jsonl",
+        }
+
+
+def test_recorded_verdicts_tell_systems_with_one_text_apart(tmp_path):
+    queries = INSTRUCTIONS * 30  # more than go to a judge at a time
+    frame = pd.DataFrame([{"instruction": f"{i}. {q}", "output": "o"} for i, q in enumerate(queries)])
+    both = [
+        {
+            "instruction": instruction,
+            "output_1": "o",
+            "generator_1": "base",
+            "output_2": "same",
+            "generator_2": system,
+            "preference": preference,
+        }
+        for system, preference in (("a", 1.25), ("b", 1.75))
+        for instruction in frame["instruction"]
+    ]
+    results = pd.concat(
+        [results_of(["same"] * 90, list(frame["instruction"]), generator=system) for system in ("a", "b")]
+    )
+    path = write(tmp_path / "annotations.json", both[:70])  # 20 texts that neither has
+    with pytest.raises(ValueError, match=r"annotations\.json: 40 of 180 pairs were not judged there"):
+        evaluate_outputs(results, frame, RecordedJudge(path), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    board = evaluate_outputs(
+        results, frame, RecordedJudge(write(tmp_path / "all.json", both)), tmp_path / "out"
+    )
+    assert board.set_index("model")["win_rate"].to_dict() == pytest.approx({"a": 25, "b": 75})
+
+
 def test_a_folder_with_something_else_is_left_alone(tmp_path):
     results, frame = results_of(["blue", "4", "é"], generator=["a"] * 3), pd.DataFrame(references())
     (tmp_path / "notes").mkdir()
@@ -428,8 +477,15 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path):
     with pytest.warns(UserWarning, match="one system alone"):
         evaluate_outputs(results, frame, judge, tmp_path / "out")
     before = (tmp_path / "out" / "annotations.json").read_bytes()
-    for changed in (results.assign(text="x"), results.assign(generator="b")):
-        with pytest.raises(ValueError, match="holds a different run"):
+    changes = [
+        (
+            results.assign(text="x"),
+            "out holds a different evaluation: the responses or the data have changed",
+        ),
+        (results.assign(generator="b"), "holds a different run: models is"),
+    ]
+    for changed, message in changes:
+        with pytest.raises(ValueError, match=message):
             evaluate_outputs(changed, frame, judge, tmp_path / "out")
     assert (tmp_path / "out" / "annotations.json").read_bytes() == before
     assert len(judge.asked) == 3
