@@ -181,7 +181,8 @@ def diagnose(directory: str | os.PathLike[str]) -> pd.DataFrame:
     Returns:
         Frame with `iteration, on, diagnostic, mean, low, high, num_queries`. `on` says which responses: `fixed lists`
         (the same held-out responses for every policy), `held-out samples` or `pool` (what this policy itself
-        sampled, for held-out and for training prompts; the last policy has no pool).
+        sampled, for held-out and for training prompts; the last policy has no pool). `num_queries`: prompts on which
+        the diagnostic is defined; of samples they are other prompts in each iteration.
 
     What an iteration has not left on disk is left out. Raises `ValueError` for a folder without any iteration.
     """

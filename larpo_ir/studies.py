@@ -137,6 +137,17 @@ class Study:
             rows.append(row)
         return pd.DataFrame(rows)
 
+    def correction(self) -> str:
+        """A sentence: what the p of the table is corrected over."""
+        number = len(self.values) - 1
+        if not number:
+            return ""
+        over = "the one comparison" if number == 1 else f"the {number} comparisons"
+        return (
+            f"p (Holm) in the table: paired randomisation test in {self.measures[0]}, corrected over {over} with "
+            f"{self.baseline}.\n"
+        )
+
     def figure(self, measures: Sequence[str] | None = None) -> Figure:
         """Mean and 95 % interval of each condition, a panel per measure, the baseline as a dashed line."""
         measures = list(measures or self.measures[:3])
@@ -170,9 +181,12 @@ class Study:
         write_atomically(output / "significance.csv", self.significance().to_csv(index=False))
         write_atomically(output / "pairs.csv", self.pairs().to_csv(index=False))
         table = self.table()
-        write_atomically(output / "table.tex", latex_table(table, self.title, f"tab:{folder_of(self.title)}"))
+        caption = (
+            f"{self.title}. Brackets: 95 % bootstrap intervals over queries. {self.correction()}".strip()
+        )
+        write_atomically(output / "table.tex", latex_table(table, caption, f"tab:{folder_of(self.title)}"))
         save_figure(self.figure(), output / "figure.png")
-        parts = [f"# {self.title}\n", note, markdown_table(table), self.differences()]
+        parts = [f"# {self.title}\n", note, markdown_table(table), self.correction(), self.differences()]
         parts.append(f"![{self.title}](figure.png)\n")
         return write_atomically(output / "table.md", "\n".join(part for part in parts if part))
 

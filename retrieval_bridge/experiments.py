@@ -18,6 +18,7 @@ import pyterrier as pt
 
 from larpo_ir.losses import get_loss
 from larpo_ir.measures import evaluate_per_query
+from larpo_ir.report import count
 from larpo_ir.results import write_atomically, write_run
 from larpo_ir.studies import Condition, Study, study
 from retrieval_bridge.collections import Collection
@@ -139,7 +140,7 @@ def compare_losses(
     result = study(
         "loss", conditions, output, seeds=seeds, baseline=START, fixed=[START],
         settings=experiment.settings(lists=config.settings(), **{**defaults, **options}),
-        note=f"{len(lists(0))} lists of {1 + config.num_negatives} passages, {seeds} seeds, measured on "
+        note=f"{len(lists(0))} lists of {1 + config.num_negatives} passages, {count(seeds, 'seed')}, measured on "
         f"{len(experiment.topics)} topics of {experiment.split}.\n",
     )  # fmt: skip
     write_atomically(

@@ -7,6 +7,7 @@ import html
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,8 +19,8 @@ from larpo_ir.report import interval, latex_table, markdown_table, write_report
 from larpo_ir.report.candidates import HELD_OUT, RETRIEVED, browser_data, candidate_lists
 from larpo_ir.report.comparison import compare_runs
 from larpo_ir.report.page import json_block, page
-from larpo_ir.report.runs import read_run, read_runs
-from larpo_ir.report.sections import learning
+from larpo_ir.report.runs import Run, read_run, read_runs
+from larpo_ir.report.sections import diagnostics, learning
 from larpo_ir.report.writing import report
 from larpo_ir.significance import compare, holm
 from tests.runs import HOSTILE, make_run
@@ -70,6 +71,17 @@ def test_what_is_in_a_cell_does_not_break_the_table():
     assert r"\$1\$ \{\#\} \\" in tex
     assert r"$\tau$\_b \\" in tex
     assert r"\caption{A \& B}" in tex
+
+
+def test_negative_numbers_have_a_minus_sign_in_latex():
+    cells = ["-2.813", "-0.2 [-0.61, 0.17]", "-0.1 [-.3, -.1]", "seed-0", "1e-05", "2026-01-02", "T5-3B"]
+    tex = latex_table(pd.DataFrame({"a": cells, "b": -1.5}), "x-1", "tab:x")
+    rows = [line.strip().split(" & ")[0] for line in tex.splitlines() if "$-$1.500" in line]
+    assert rows == [
+        *("$-$2.813", "$-$0.2 [$-$0.61, 0.17]", "$-$0.1 [$-$.3, $-$.1]"),
+        *("seed-0", "1e-05", "2026-01-02", "T5-3B"),
+    ]
+    assert r"\caption{x-1}" in tex
 
 
 # Comparison
@@ -176,13 +188,15 @@ def test_a_report_is_complete(written):
     assert names == {
         *("report.md", "report.html", "report.tex", "report.json"),
         *(f"{name}.csv" for name in tables),
-        *(f"{name}.png" for name in figures),
+        *(f"{name}.{ending}" for name in figures for ending in ("png", "pdf")),
     }
     assert set(json.loads((written / "report.json").read_text())["files"]) == names - {"report.json"}
     text = (written / "report.md").read_text()
     for figure in figures:
         assert f"({figure}.png)" in text
         assert (written / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
+        assert (written / f"{figure}.pdf").read_bytes().startswith(b"%PDF")
+        assert f"{figure}.pdf" not in (written / "report.html").read_text()
     for heading in (
         "Learning curves",
         "Pass@N before",
@@ -201,7 +215,7 @@ def test_tables_on_paper_and_as_files_agree(written, runs):
     assert row["mean"] == pytest.approx(run.per_query(2)["pass@1"].mean())
     shown = interval(row)
     assert shown in (written / "report.md").read_text()
-    assert shown in (written / "report.html").read_text()
+    assert shown in (written / "report.html").read_text().replace("\u00a0", " ")
     tex = (written / "report.tex").read_text()
     assert shown in tex
     assert tex.count(r"\toprule") == tex.count(r"\bottomrule") == tex.count(r"\begin{table}") > 5
@@ -210,6 +224,68 @@ def test_tables_on_paper_and_as_files_agree(written, runs):
     assert per_query.groupby("run").size().to_dict() == {"dpo": 6, "a_b$x$": 6, "_ipo": 6}
     with (written / "comparison.csv").open() as handle:
         assert {row["family"] for row in csv.DictReader(handle)} == {"change", "runs"}
+
+
+def test_captions_in_latex_stand_alone_and_labels_are_names(written, runs, tmp_path):
+    labels = re.compile(r"\\caption\{(.*)\}\n  \\label\{(.*)\}")
+    found = {name: caption for caption, name in labels.findall((written / "report.tex").read_text())}
+    assert list(found) == [
+        *(
+            "tab:learning-measures-per-iteration",
+            "tab:pass-at-n-before-and-after",
+            "tab:rewards-by-iteration",
+        ),
+        *("tab:comparison-pass-1", "tab:diagnostics-dpo", "tab:diagnostics-a-b-x", "tab:diagnostics-ipo"),
+        *("tab:settings", "tab:settings-environment"),
+    ]
+    assert found["tab:comparison-pass-1"].startswith("Comparison in Pass@1, query by query: ")
+    assert "paired randomisation test" in found["tab:comparison-pass-1"]
+    assert found["tab:diagnostics-dpo"].startswith("Diagnostics of dpo: ")
+    for name in ("learning-measures-per-iteration", "pass-at-n-before-and-after", "diagnostics-dpo"):
+        assert r"Brackets: 95 \% bootstrap intervals over prompts." in found[f"tab:{name}"]
+    # what a label names does not depend on the other runs
+    report([str(runs[2]), str(runs[0])], output=str(tmp_path / "report"))
+    other = {
+        name: caption for caption, name in labels.findall((tmp_path / "report" / "report.tex").read_text())
+    }
+    assert other == {name: caption for name, caption in found.items() if name != "tab:diagnostics-a-b-x"}
+
+
+def test_diagnostics_say_over_how_many_prompts_they_are(tmp_path):
+    run = make_run(tmp_path / "run", iterations=1)
+    path = run / "iteration-00" / "held_out_samples.parquet"
+    frame = pd.read_parquet(path)
+    # one prompt has responses of different length
+    frame.assign(num_tokens=frame["num_tokens"].where(frame["qid"] == "h0", 7)).to_parquet(path)
+    section = diagnostics(read_runs([run]))
+    (table,) = section.tables.values()
+    table = table.set_index(["on", "diagnostic"])["iteration 0"]
+    assert table["held-out samples (n = 6)", "τ(length, log π)"].endswith("] (n = 1)")
+    assert table["held-out samples (n = 6)", "entropy per token"].endswith("]")
+
+
+def test_the_mean_reward_is_left_out_where_it_is_pass_at_1():
+    def run(name, reward):
+        values = {"mean": 0.5, "low": 0.4, "high": 0.6}
+        intervals = {"pass@1": values, "reward_mean": {**values, "mean": reward}}
+        return Run(name, Path(name), {}, {}, [{}, {}], [intervals] * 2)
+
+    alike, other = run("alike", 0.5), run("other", 0.25)
+    section = learning([alike, alike])
+    assert "mean reward" not in next(iter(section.tables.values()))
+    assert [axis.get_title() for axis in section.figure.axes] == ["Pass@1"]
+    assert "The mean reward is Pass@1" in section.text
+    # one run in which they differ is enough
+    section = learning([alike, other])
+    assert "mean reward" in next(iter(section.tables.values()))
+    assert [axis.get_title() for axis in section.figure.axes] == ["Pass@1", "mean reward"]
+
+
+def test_few_values_of_a_reward_have_shares_in_place_of_quantiles(written):
+    rows = pd.read_csv(written / "rewards.csv")
+    assert list(rows) == ["run", "iteration", "samples", "mean", "share of 0", "share of 1"]
+    assert rows["share of 1"].tolist() == pytest.approx(rows["mean"].tolist())
+    assert (rows["share of 0"] + rows["share of 1"]).tolist() == pytest.approx([1.0] * len(rows))
 
 
 def test_reward_distributions_count_every_draw(written):
@@ -251,7 +327,9 @@ def test_what_the_loop_writes_is_the_same_page_in_short(runs, tmp_path):
     run = shutil.copytree(runs[0], tmp_path / "run")
     before = {path.name for path in run.iterdir()}
     assert write_report(run) == run / "report.md"
-    assert {path.name for path in run.iterdir()} - before == {"report.md", "report.html", "pass_at_n.png"}
+    assert {path.name for path in run.iterdir()} - before == {
+        *("report.md", "report.html", "pass_at_n.png", "pass_at_n.pdf")
+    }
     assert (run / "report.md").read_text().startswith("# dpo, seed 0, sums\n")
     assert data_of((run / "report.html").read_text()) is None
     assert list(pd.read_parquet(run / "iteration-01" / "fixed_lists.parquet")) == FIXED_NOW
@@ -264,14 +342,26 @@ def test_one_run_and_several(tmp_path, capsys):
     one, two = (make_run(tmp_path / name, iterations=1) for name in ("one", "two"))
     main(["report", str(one), "--max_lists", "5"])
     printed = capsys.readouterr().out
-    assert "5 of 20 candidate lists" in printed
+    assert "5 of 20 candidate lists on the page, spread evenly over runs and iterations\n" in printed
     assert str(one / "report" / "report.html") in printed
     main(["report", str(one), str(two)])
     assert (tmp_path / "report" / "report.html").exists()
     # again, with options in front of the folders: a report may be written over
     main(["report", "--measure", "pass@2", "--output", str(tmp_path / "report"), str(one), str(two)])
     text = (tmp_path / "report" / "report.md").read_text()
-    assert text.index("pass@2:\n") > text.index("Query by query")
+    assert text.index("Pass@2:\n") > text.index("Query by query")
+
+
+@pytest.mark.parametrize("asked", ["pass@2", "Pass@2", "PASS@2"])
+def test_a_measure_is_asked_for_by_name_or_title_whatever_the_case(asked, tmp_path):
+    run = make_run(tmp_path / "run", iterations=1)
+    report([str(run)], measure=asked)
+    assert "\nPass@2:\n" in (run / "report" / "report.md").read_text()
+
+
+def test_a_measure_is_asked_for_by_the_title_of_its_column(runs, tmp_path):
+    report([str(runs[0])], output=str(tmp_path / "report"), measure="log π of the best response")
+    assert "\nlog π of the best response:\n" in (tmp_path / "report" / "report.md").read_text()
 
 
 def test_an_unfinished_run_is_reported_as_far_as_it_got(tmp_path, caplog):

@@ -171,9 +171,22 @@ def test_keys_are_enough(page):
 
 def test_a_measure_is_chosen(page):
     shown = "tables => tables.filter(table => table.offsetParent).map(table => table.caption.textContent)"
-    assert page.locator("#comparison table").evaluate_all(shown) == ["pass@1"]
-    page.select_option("#comparison select", "best_logprob")
-    assert page.locator("#comparison table").evaluate_all(shown) == ["best_logprob"]
+    assert page.locator("#comparison table").evaluate_all(shown) == ["Pass@1"]
+    page.select_option("#comparison select", "log π of the best response")
+    assert page.locator("#comparison table").evaluate_all(shown) == ["log π of the best response"]
+
+
+def test_tables_fit_on_a_screen_and_figures_everywhere(page):
+    page.set_viewport_size({"width": 1400, "height": 900})
+    hidden = "boxes => boxes.filter(box => box.scrollWidth > box.clientWidth).map(box => box.ariaLabel)"
+    assert page.locator(".wide").evaluate_all(hidden) == []
+    page.set_viewport_size({"width": 500, "height": 900})
+    assert page.locator("figure").evaluate_all(hidden) == []
+
+
+def test_bars_begin_below_each_other(page):
+    starts = "bars => bars.filter(bar => bar.checkVisibility()).map(bar => bar.getBoundingClientRect().left)"
+    assert len(set(page.locator("#comparison .bar").evaluate_all(starts))) == 1
 
 
 def test_nothing_is_wider_than_a_telephone(page):
@@ -189,7 +202,7 @@ def test_thousands_of_lists_are_quick(browser, tmp_path):
     page = browser.new_page()
     start = time.perf_counter()
     page.goto((run / "report" / "report.html").as_uri())
-    status(page, "2000 of 2000 lists; the page holds 2000 of 3006 lists")
+    status(page, "2000 of 2000 lists; the page holds 2000 of 3006 lists, spread evenly over")
     opened = time.perf_counter() - start
     # rows are made when they are needed
     assert page.locator("#found tbody tr").count() <= 120

@@ -52,6 +52,8 @@ def test_pairs_of_conditions_are_tested_too(tmp_path):
         "these differ (p < 0.05, Holm over the pairs): b < c (p = 0.0234), b < d (p = 0.0234)."
         in (tmp_path / "table.md").read_text()
     )
+    assert "corrected over the 3 comparisons with start.\n" in (tmp_path / "table.md").read_text()
+    assert "corrected over the 3 comparisons with start.}" in (tmp_path / "table.tex").read_text()
     alike = {"start": conditions["start"], "d": conditions["d"], "e": constant(0.6)}
     assert "no difference was detected" in study("x", alike, tmp_path / "2", seeds=1).differences()
 

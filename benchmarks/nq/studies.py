@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from larpo_ir.pool import Memory
+from larpo_ir.report import count
 from larpo_ir.studies import Condition, Study, study
 from retrieval_bridge.commands import COMPARED_ON
 from retrieval_bridge.experiments import START, Experiment, compare_losses, lists_per_seed
@@ -60,9 +61,7 @@ def _of_lists(
     settings = experiment.settings(
         lists={name: config.settings() for name, config in configs.items()}, loss=STUDIED
     )
-    note = (
-        f"{STUDIED} loss, {seeds} seeds, measured on {len(experiment.topics)} topics of {experiment.split}.\n"
-    )
+    note = f"{STUDIED} loss, {count(seeds, 'seed')}, measured on {len(experiment.topics)} topics of {experiment.split}.\n"
     return study(
         title, conditions, output, seeds=seeds, baseline=START, fixed=[START], settings=settings, note=note
     )
@@ -92,7 +91,9 @@ def memory(experiment: Experiment, output: Path, seeds: int) -> Study:
 
     conditions: dict[str, Condition] = {START: experiment.start()}
     conditions |= {str(remembered): of(remembered) for remembered in MEMORIES}
-    note = f"LambdaRank on the implicit reward, {ITERATIONS} iterations of one epoch, {seeds} seeds.\n"
+    note = (
+        f"LambdaRank on the implicit reward, {ITERATIONS} iterations of one epoch, {count(seeds, 'seed')}.\n"
+    )
     return study(
         "memory", conditions, output, seeds=seeds, baseline=START, fixed=[START],
         settings=experiment.settings(loop={name: repr(value) for name, value in LOOP.items()}), note=note,

@@ -16,7 +16,7 @@ from benchmarks.paper.claims import Claim, judge_claims
 from benchmarks.paper.evaluations import evaluated, joint_leaderboard
 from benchmarks.paper.setup import Setup, merged
 from larpo_ir.distributed import is_main_process
-from larpo_ir.report import save_figure
+from larpo_ir.report import count, save_figure
 from larpo_ir.results import write_atomically
 from larpo_ir.studies import Condition, Study, study
 from larpo_ir.workers import side_by_side
@@ -135,11 +135,6 @@ class Measurements(Experiment):
 
     def conditions(self, setup: Setup) -> dict[str, Condition]:
         return {name: partial(measure, setup) for name, measure in self.measured.items()}
-
-
-def count(number: int, what: str) -> str:
-    """As in `1 seed, 3 seeds`."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _from_seed(first: int, condition: Condition, seed: int, folder: Path) -> pd.DataFrame:

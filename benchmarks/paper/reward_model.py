@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.paper.claims import Claim
-from benchmarks.paper.experiment import Measurements, count
+from benchmarks.paper.experiment import Measurements
 from benchmarks.paper.setup import Setup, digest
+from larpo_ir.report import count
 
 RANDOM, LONGEST, REWARD = "random order", "longest first", "reward model"
 SYSTEM = "mean grade of the system"

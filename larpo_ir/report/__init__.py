@@ -17,12 +17,12 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from larpo_ir.report.tables import curve, interval, latex_table, markdown_table
+from larpo_ir.report.tables import count, curve, interval, latex_table, markdown_table
 
 # Drawing and reading load more than a table needs: on first use.
 _HOME = {"figures": ["Panel", "curves_figure", "save_figure"], "writing": ["write_report", "report"]}
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
-__all__ = ["curve", "interval", "latex_table", "markdown_table", *_MODULE_OF]
+__all__ = ["count", "curve", "interval", "latex_table", "markdown_table", *_MODULE_OF]
 
 
 def __getattr__(name: str) -> Any:

@@ -26,7 +26,8 @@ def candidate_lists(runs: Sequence[Run], max_lists: int) -> tuple[pd.DataFrame, 
     kind `held out`: the fixed lists, with `logprob` and `implicit` of π_S whatever policy they came from. `source` is
     the iteration from which a response came.
 
-    Where there are more, each run, kind and iteration keeps its share, and the same prompts everywhere.
+    Where there are more, each run, kind and iteration keeps the same number as far as it has them, and the same
+    prompts everywhere.
 
     Returns:
         Frame with `run` (its place), `kind, iteration, qid, query` and `text, reward, implicit, logprob, source,

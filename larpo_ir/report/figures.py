@@ -22,6 +22,7 @@ COLOURS = ("#3d7fd9", "#e0791b", "#1f9e77", "#c4509b", "#8a70d6", "#a8842c", "#d
 MARKERS = "osD^vP*X"
 OUTCOMES = {"wins": "#1f9e77", "ties": "#9aa3ad", "losses": "#e0791b"}
 PER_ROW = 4  # panels side by side
+MAX_LEVELS = 6  # values of a reward whose shares are shown one by one
 
 # Inks of the picture for the page, exchanged for colours that follow the reader's scheme.
 _INK, _RULE = "#010203", "#040506"
@@ -112,16 +113,21 @@ def _legend_below(figure: Figure, axis: Any, title: str | None = None) -> None:
     )
 
 
+def levels_of(rewards: Mapping[str, Sequence[np.ndarray]]) -> np.ndarray | None:
+    """The different rewards of all runs where they are few enough for each to have its share, otherwise None."""
+    values = np.unique(np.concatenate([values for run in rewards.values() for values in run]))
+    return values if len(values) <= MAX_LEVELS else None
+
+
 def distributions_figure(rewards: Mapping[str, Sequence[np.ndarray]]) -> Figure:
     """Rewards of each iteration's samples, a panel per run: bars of shares for a few values, otherwise boxes.
 
     A box spans the quartiles around the median, its whiskers the 5th to the 95th percentile.
     """
     figure, axes = _grid(len(rewards), sharey=True)
-    everything = np.concatenate([values for run in rewards.values() for values in run] or [np.array([])])
-    levels = np.unique(everything)
+    levels = levels_of(rewards)
     for place, (axis, (name, run)) in enumerate(zip(axes, rewards.items(), strict=True)):
-        if len(levels) <= 6:
+        if levels is not None:
             _bars(axis, run, levels)
             axis.set(xlabel="iteration", ylim=(0, 1))
             axis.set_ylabel("" if place % PER_ROW else "share of samples")
@@ -175,9 +181,13 @@ def outcomes_figure(pairs: Mapping[str, tuple[int, int, int]], title: str) -> Fi
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
-    return Path(path)
+    """Save a figure in the format that the path's ending names; a PDF says nothing of when it was made."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {"CreationDate": None} if path.suffix == ".pdf" else None
+    with matplotlib.rc_context({"pdf.fonttype": 42}):  # publishers refuse the other kind, Type 3
+        figure.savefig(path, dpi=150, metadata=metadata)
+    return path
 
 
 def data_url(figure: Figure) -> str:

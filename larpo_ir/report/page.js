@@ -172,7 +172,7 @@
     made = 0;
     $("found").tBodies[0].replaceChildren();
     showOrder($("found"), order);
-    const embedded = data.total > lists.length ? `; the page holds ${lists.length} of ${data.total} lists` : "";
+    const embedded = data.total > lists.length ? `; the page holds ${lists.length} of ${data.total} lists, spread evenly over runs and iterations` : "";
     $("status").textContent = `${found.length} of ${lists.length} lists${embedded}`;
     end.textContent = found.length ? "…" : "";
     more();

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import html
 import json
+import re
 from collections.abc import Sequence
 from importlib import resources
 from string import Template
@@ -22,6 +23,7 @@ from larpo_ir.report.figures import data_url
 from larpo_ir.report.sections import Section
 from larpo_ir.report.tables import cell, is_number
 
+_INSIDE = re.compile(r" (?![\[(])")  # where a number with its interval is not broken into lines
 _HTML = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
 
@@ -94,7 +96,9 @@ def html_table(frame: pd.DataFrame, caption: str) -> str:
     )
     rows = "".join(
         "<tr>"
-        + "".join(f'<td class="{kind}">{_cell(value)}</td>' for kind, value in zip(kinds, row, strict=True))
+        + "".join(
+            f'<td class="{kind}">{_cell(value, kind)}</td>' for kind, value in zip(kinds, row, strict=True)
+        )
         + "</tr>"
         for row in frame.itertuples(index=False, name=None)
     )
@@ -104,8 +108,11 @@ def html_table(frame: pd.DataFrame, caption: str) -> str:
     )
 
 
-def _cell(value: Any) -> str:
-    return _bar(value) if isinstance(value, Outcome) else html.escape(cell(value))
+def _cell(value: Any, kind: str) -> str:
+    if isinstance(value, Outcome):
+        return _bar(value)
+    text = html.escape(cell(value))
+    return _INSIDE.sub("\u00a0", text) if kind == "number" else text
 
 
 def _bar(outcome: Outcome) -> str:

@@ -14,7 +14,7 @@ from larpo_ir.diagnostics import diagnose
 from larpo_ir.report import figures
 from larpo_ir.report.comparison import Outcome
 from larpo_ir.report.runs import Run
-from larpo_ir.report.tables import curve, interval, p_value
+from larpo_ir.report.tables import NOTHING, counted, curve, interval, p_value
 
 # measure -> how a curve of it is called
 CURVES = {
@@ -40,13 +40,20 @@ COMPARED = (
 
 START = "Iteration 0 is the policy before any alignment."
 BRACKETS = "Brackets and bands: 95 % bootstrap intervals over prompts."
+ON_PAPER = "Brackets: 95 % bootstrap intervals over prompts."
+
+
+def title_of(measure: str) -> str:
+    """A measure as the tables print it: `Pass@8` for `pass@8`."""
+    return {**CURVES, **RANKING}.get(measure) or measure.replace("pass@", "Pass@")
 
 
 @dataclass
 class Section:
     """A heading with text, tables by their captions and a figure.
 
-    `files`: numbers in full, by the name of their CSV file. `choose`: the tables are alternatives, of which paper
+    `paper`: a table's caption in LaTeX, which has to stand without the text; `{}` is the caption here. `files`:
+    numbers in full, by the name of their CSV file. `choose`: the tables are alternatives, of which paper
     shows the first and the page the one that the reader picks.
     """
 
@@ -58,6 +65,7 @@ class Section:
     alt: str = ""
     files: dict[str, pd.DataFrame] = field(default_factory=dict)
     choose: bool = False
+    paper: str = "{}."
 
     @property
     def shown(self) -> dict[str, pd.DataFrame]:
@@ -78,20 +86,34 @@ def learning(runs: Sequence[Run], draw: bool = True) -> Section:
         columns=["run", "iteration", "measure", "mean", "low", "high", "num_queries"],
     ).dropna(subset=["mean"])
     tables = {}
-    for caption, names in (("Held-out prompts, per iteration", CURVES), ("Ranking, per iteration", RANKING)):
-        table = _per_iteration(runs, names, with_costs=names is CURVES)
+    curves = _distinct(runs)
+    for caption, names in (("Measures per iteration", curves), ("Ranking per iteration", RANKING)):
+        table = _per_iteration(runs, names, with_costs=names is curves)
         if table.shape[1] > 2:
             tables[caption] = table
     return Section(
         "learning",
         "Learning curves",
-        f"{START} {BRACKETS} log π of the best response, in nats, is measured on the fixed lists: a fall is "
-        "likelihood displacement.",
+        f"On held-out prompts. {START} {BRACKETS} log π of the best response, in nats, is over the fixed lists that "
+        "have one, whose rewards differ: a fall is likelihood displacement."
+        + ("" if "reward_mean" in curves else " The mean reward is Pass@1, as rewards are 0 or 1."),
         tables,
-        _curves(rows) if draw and len(rows) else None,
+        _curves(rows, curves) if draw and len(rows) else None,
         "Measures against the iteration, a line per run",
         {"learning": rows},
+        paper=f"{{}} on held-out prompts; iteration 0 is the policy before alignment. {ON_PAPER}",
     )
+
+
+def _distinct(runs: Sequence[Run]) -> dict[str, str]:
+    """`CURVES`, without the mean reward where it only repeats Pass@1."""
+    both = [
+        [interval(row.get(name)) for name in ("pass@1", "reward_mean")]
+        for run in runs
+        for row in run.intervals
+    ]
+    repeats = all(one == other for one, other in both) and any(one != NOTHING for one, _ in both)
+    return {name: title for name, title in CURVES.items() if not (repeats and name == "reward_mean")}
 
 
 def _per_iteration(runs: Sequence[Run], names: dict[str, str], with_costs: bool) -> pd.DataFrame:
@@ -108,13 +130,13 @@ def _per_iteration(runs: Sequence[Run], names: dict[str, str], with_costs: bool)
     return pd.DataFrame(rows)
 
 
-def _curves(rows: pd.DataFrame) -> Figure | None:
+def _curves(rows: pd.DataFrame, names: dict[str, str]) -> Figure | None:
     measures = {
         label: {
             str(run): points.set_index("iteration")[["mean", "low", "high"]]
             for run, points in rows[rows["measure"] == measure].groupby("run", sort=False)
         }
-        for measure, label in CURVES.items()
+        for measure, label in names.items()
     }
     measures = {label: curves for label, curves in measures.items() if curves}
     return figures.learning_figure(measures) if measures else None
@@ -145,10 +167,11 @@ def pass_at_n(runs: Sequence[Run]) -> Section | None:
         "pass_at_n",
         "Pass@N before and after",
         f"Chance that one of N samples is correct: the language model's Recall@N. {BRACKETS}",
-        {"Pass@N": wide.rename_axis(columns=None)},
+        {"Before and after": wide.rename_axis(columns=None)},
         figures.curves_figure(panels),
         "Pass@N before and after alignment, a panel per run",
         {"pass_at_n": frame},
+        paper=f"Pass@N, the chance that one of N samples is correct, before and after alignment. {ON_PAPER}",
     )
 
 
@@ -156,36 +179,47 @@ def rewards(runs: Sequence[Run]) -> Section | None:
     """Distribution of the rewards of what each policy samples."""
     values = {run.name: [_rewards(run, iteration) for iteration in range(run.last + 1)] for run in runs}
     values = {name: run for name, run in values.items() if any(map(len, run))}
+    if not values:
+        return None
+    levels = figures.levels_of(values)
     rows = [
         {
             "run": name,
             "iteration": iteration,
             "samples": len(sample),
             "mean": float(sample.mean()),
-            "sd": float(sample.std()),
-            **dict(zip(QUANTILES, map(float, np.quantile(sample, list(QUANTILES.values()))), strict=True)),
+            **(_quantiles(sample) if levels is None else _shares(sample, levels)),
         }
         for name, run in values.items()
         for iteration, sample in enumerate(run)
         if len(sample)
     ]
-    if not rows:
-        return None
     table = pd.DataFrame(rows)
     return Section(
         "rewards",
         "Reward distributions",
         "Rewards of what the policy of each iteration samples, for held-out prompts where there are such samples and "
         "otherwise in the pool (every draw counts; the last policy has no pool).",
-        {"Rewards of samples": table},
+        {"By iteration": table},
         figures.distributions_figure(values),
         "Distribution of rewards by iteration, a panel per run",
         {"rewards": table},
+        paper="Rewards of what the policy of each iteration samples.",
     )
 
 
 # column -> which quantile it holds
 QUANTILES = {"min": 0.0, "5 %": 0.05, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "95 %": 0.95, "max": 1.0}
+
+
+def _quantiles(sample: np.ndarray) -> dict[str, float]:
+    values = np.quantile(sample, list(QUANTILES.values()))
+    return {"sd": float(sample.std()), **dict(zip(QUANTILES, map(float, values), strict=True))}
+
+
+def _shares(sample: np.ndarray, levels: np.ndarray) -> dict[str, float]:
+    """How much of a sample has each of the few values that rewards have."""
+    return {f"share of {level:g}": float((sample == level).mean()) for level in levels}
 
 
 def _rewards(run: Run, iteration: int) -> np.ndarray:
@@ -200,6 +234,12 @@ def _rewards(run: Run, iteration: int) -> np.ndarray:
     return scores[np.isfinite(scores)]
 
 
+HOLM = (
+    "p (Holm): p corrected for the number of comparisons in this table; those with the policy before alignment count "
+    "as one set, those of two runs as another."
+)
+
+
 def comparison(table: pd.DataFrame, per_query: pd.DataFrame, measure: str) -> Section | None:
     """Wins, ties and losses over queries and tests, the chosen measure first. `table`: of `compare_runs`."""
     if table.empty:
@@ -208,7 +248,7 @@ def comparison(table: pd.DataFrame, per_query: pd.DataFrame, measure: str) -> Se
     tables = {}
     for name in names:
         mine = table[table["measure"] == name]
-        tables[name] = pd.DataFrame(
+        tables[title_of(name)] = pd.DataFrame(
             {
                 "system": mine["system"],
                 "baseline": mine["baseline"],
@@ -230,13 +270,14 @@ def comparison(table: pd.DataFrame, per_query: pd.DataFrame, measure: str) -> Se
         "comparison",
         "Query by query",
         "The last policy of each run against the one before alignment, and of every two runs against each other. "
-        "p: paired randomisation test, two-sided; Holm: corrected, for each measure, over the pairs with the same "
-        f"kind of baseline. {BRACKETS}",
+        f"p: two-sided paired randomisation test. {HOLM} {BRACKETS}",
         tables,
-        figures.outcomes_figure(pairs, measure) if pairs else None,
-        f"Queries won, tied and lost in {measure}, a bar per pair",
+        figures.outcomes_figure(pairs, title_of(measure)) if pairs else None,
+        f"Queries won, tied and lost in {title_of(measure)}, a bar per pair",
         {"comparison": table, "per_query": per_query},
         choose=True,
+        paper="Comparison in {}, query by query: the last policy of each run against the one before alignment, and "
+        f"runs against each other. {ON_PAPER} p: two-sided paired randomisation test. {HOLM}",
     )
 
 
@@ -250,9 +291,13 @@ def diagnostics(runs: Sequence[Run]) -> Section | None:
     everything = pd.concat(frames, ignore_index=True)
     if everything.empty:
         return None
-    everything["cell"] = [interval(row) for row in everything.to_dict("records")]
+    most = everything.groupby(["run", "on"])["num_queries"].transform("max").astype(int)
+    everything["cell"] = [
+        counted(row, number) for row, number in zip(everything.to_dict("records"), most, strict=True)
+    ]
+    shown = everything.assign(on=[f"{on} (n = {n})" for on, n in zip(everything["on"], most, strict=True)])
     tables = {}
-    for name, mine in everything.groupby("run", sort=False):
+    for name, mine in shown.groupby("run", sort=False):
         wide = mine.pivot(index=["on", "diagnostic"], columns="iteration", values="cell").add_prefix(
             "iteration "
         )
@@ -265,12 +310,17 @@ def diagnostics(runs: Sequence[Run]) -> Section | None:
         "diagnostics",
         "Diagnostics",
         "Fixed lists: the same held-out responses for every policy; held-out samples and pool: what this policy "
-        "itself sampled for held-out and for training prompts. Ranking accuracy: share of pairs of different reward "
-        "in the right order, ties half. Changes of log π since iteration 0 in nats. τ: Kendall's τ-b per prompt. "
+        "itself sampled for held-out and for training prompts. n: the number of prompts; a diagnostic is over those "
+        "on which it is defined (a τ needs responses that differ in both), given where they are fewer, and for "
+        "samples they are not the same prompts in every iteration. Ranking accuracy: share of pairs of different "
+        "reward in the right order, ties half. Likelihood displacement: changes of log π since iteration 0, in nats, "
+        "over lists whose rewards differ. τ: Kendall's τ-b per prompt. "
         "Duplicates: share of draws that repeat an earlier one. Entropy in nats, of draws at temperature 1; where "
         f"some are cut at the longest length allowed, it is that of responses up to there. {BRACKETS}",
         tables,
         files={"diagnostics": everything[columns]},
+        paper="Diagnostics of {}: means over the n prompts on which each is defined, which differ between "
+        f"iterations. {ON_PAPER}",
     )
 
 
@@ -283,7 +333,12 @@ def settings(runs: Sequence[Run]) -> Section:
             ("Environment", lambda run: _flat(run.environment)),
         )
     }
-    return Section("settings", "Settings and environment", "", {k: v for k, v in tables.items() if len(v)})
+    return Section(
+        "settings",
+        "Settings and environment",
+        tables={caption: table for caption, table in tables.items() if len(table)},
+        paper="{} of the runs.",
+    )
 
 
 def _side_by_side(runs: Sequence[Run], of: Callable[[Run], dict[str, str]]) -> pd.DataFrame:

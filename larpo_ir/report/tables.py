@@ -20,6 +20,16 @@ _LATEX = {
     "π": r"$\pi$", "γ": r"$\gamma$", "τ": r"$\tau$", "β": r"$\beta$",
 }  # fmt: skip
 _LATEX_SPECIAL = re.compile("|".join(map(re.escape, _LATEX)))
+_MINUS = re.compile(r"(?<![\w)-])-(?=\.?\d)")  # the hyphen of a negative number, not of `seed-0`
+
+
+def count(number: int, what: str) -> str:
+    """A number of things, in words that fit it.
+
+    >>> count(1, "seed"), count(3, "seed")
+    ('1 seed', '3 seeds')
+    """
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def interval(row: Mapping[str, Any] | None, digits: int = 3) -> str:
@@ -27,6 +37,16 @@ def interval(row: Mapping[str, Any] | None, digits: int = 3) -> str:
     if row is None or row["mean"] is None or pd.isna(row["mean"]):
         return NOTHING
     return f"{row['mean']:.{digits}f} [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+
+
+def counted(row: Mapping[str, Any], most: int) -> str:
+    """`interval` of a row that has `num_queries` too, which it names where it is over fewer than `most`.
+
+    >>> counted({"mean": 0.5, "low": 0.25, "high": 0.75, "num_queries": 37}, most=200)
+    '0.500 [0.250, 0.750] (n = 37)'
+    """
+    number = int(row["num_queries"])
+    return interval(row) + (f" (n = {number})" if number < most else "")
 
 
 def p_value(p: float | None) -> str:
@@ -63,10 +83,23 @@ def latex(text: str) -> str:
     return _LATEX_SPECIAL.sub(lambda match: _LATEX[match.group()], text)
 
 
-def latex_table(frame: pd.DataFrame, caption: str, label: str) -> str:
-    r"""A frame as a LaTeX `table` with booktabs rules, its index left out; numbers are set to the right.
+def label(*names: str) -> str:
+    """The label of a table, made of what it shows and of nothing else, so that it means the same in every report.
 
-    >>> print(latex_table(pd.DataFrame({"run": ["a_b"], "τ": [0.25]}), "Rank correlation", "tab:tau"))
+    >>> label("diagnostics", "seed 0/dpo")
+    'tab:diagnostics-seed-0-dpo'
+    >>> label("settings", "Settings")
+    'tab:settings'
+    """
+    words = (re.sub(r"[\W_]+", "-", name.lower()).strip("-") for name in names)
+    return "tab:" + "-".join(dict.fromkeys(word for word in words if word))
+
+
+def latex_table(frame: pd.DataFrame, caption: str, label: str) -> str:
+    r"""A frame as a LaTeX `table` with booktabs rules, its index left out; numbers are set to the right,
+    negative ones with a minus sign.
+
+    >>> print(latex_table(pd.DataFrame({"run": ["a_b"], "τ": [-0.25]}), "Rank correlation", "tab:tau"))
     \begin{table}
       \centering
       \caption{Rank correlation}
@@ -75,7 +108,7 @@ def latex_table(frame: pd.DataFrame, caption: str, label: str) -> str:
         \toprule
         run & $\tau$ \\
         \midrule
-        a\_b & 0.250 \\
+        a\_b & $-$0.250 \\
         \bottomrule
       \end{tabular}
     \end{table}
@@ -84,7 +117,7 @@ def latex_table(frame: pd.DataFrame, caption: str, label: str) -> str:
     columns = "".join("r" if is_number(frame[name]) else "l" for name in frame)
 
     def line(row: Any) -> str:
-        return "    " + " & ".join(latex(cell(value)) for value in row) + r" \\"
+        return "    " + " & ".join(latex(_MINUS.sub("−", cell(value))) for value in row) + r" \\"
 
     rows = [line(row) for row in frame.itertuples(index=False)]
     return "\n".join(

@@ -17,16 +17,17 @@ from larpo_ir.report.figures import save_figure
 from larpo_ir.report.page import page
 from larpo_ir.report.runs import Run, read_run, read_runs
 from larpo_ir.report.sections import Section
-from larpo_ir.report.tables import latex_table, markdown_table
+from larpo_ir.report.tables import label, latex_table, markdown_table
 from larpo_ir.results import write_atomically
 
 logger = logging.getLogger("larpo_ir")
 
+FORMATS = ("png", "pdf")  # of figures: for reading, and for a paper
 MARK = "report.json"  # by which a folder is known to hold a report
 
 
 def write_report(directory: str | os.PathLike[str]) -> Path:
-    """Write `report.md`, `report.html` and, where responses were sampled, `pass_at_n.png` into a run's own folder.
+    """Write `report.md`, `report.html` and, where responses were sampled, `pass_at_n` (PNG, PDF) into a run's folder.
 
     The short report: measures and Pass@N. It is written after every iteration and costs next to nothing; `report`
     writes the full one. Returns the path of `report.md`.
@@ -50,8 +51,8 @@ def report(
     Args:
         runs: folders of runs
         output: folder for the report; by default `report` in the run's folder, or beside the first of several
-        measure: of the comparison query by query, e.g. pass@1; by default the first that all runs have
-        max_lists: how many candidate lists the page holds
+        measure: of the comparison query by query, e.g. Pass@1; by default the first that all runs have
+        max_lists: how many candidate lists the page holds, spread evenly over runs and iterations
     """
     if max_lists < 0:
         raise ValueError(f"max_lists must be at least 0, got {max_lists}")
@@ -85,16 +86,20 @@ def report(
     files = _write_tables(folder, title, sections)
     mark = {"larpo_ir": "report", "runs": [str(run.path) for run in found], "files": files}
     write_atomically(folder / MARK, json.dumps(mark, indent=2) + "\n")
-    print(f"{len(data['lists'])} of {total} candidate lists on the page")
+    chosen = ", spread evenly over runs and iterations" if len(data["lists"]) < total else ""
+    print(f"{len(data['lists'])} of {total} candidate lists on the page{chosen}")
     print(f"report: {path.with_suffix('.html')}", *(folder / name for name in files), sep="\n  ")
 
 
 def _measure(runs: Sequence[Run], asked: str | None) -> str | None:
-    """The measure to compare in: the one asked for, or the first one that all runs have."""
+    """The measure to compare in: the one asked for, by name or printed title, or the first one that all runs have."""
     shared = [name for name in runs[0].measures if all(name in run.measures for run in runs)]
-    if asked is not None and asked not in shared:
-        raise ValueError(f"unknown measure {asked!r}; all runs have {', '.join(shared) or 'none'}")
-    return asked or next((name for name in (*parts.COMPARED, *shared) if name in shared), None)
+    if asked is not None:
+        called = {word.lower(): name for name in shared for word in (parts.title_of(name), name)}
+        if asked.lower() not in called:
+            raise ValueError(f"unknown measure {asked!r}; all runs have {', '.join(shared) or 'none'}")
+        return called[asked.lower()]
+    return next((name for name in (*parts.COMPARED, *shared) if name in shared), None)
 
 
 def _check(folder: Path) -> None:
@@ -122,7 +127,8 @@ def _write(
         for caption, table in section.shown.items():
             lines += [f"{caption}:\n", markdown_table(table)]
         if section.figure is not None:
-            save_figure(section.figure, folder / f"{section.name}.png")
+            for ending in FORMATS:
+                save_figure(section.figure, folder / f"{section.name}.{ending}")
             lines.append(f"![{section.alt}]({section.name}.png)\n")
     path = write_atomically(folder / "report.md", "\n".join(lines))
     write_atomically(folder / "report.html", page(title, sections, notes, data))
@@ -136,13 +142,12 @@ def _write_tables(folder: Path, title: str, sections: Sequence[Section | None]) 
     for section in sections:
         if section is None:
             continue
-        for place, (caption, table) in enumerate(section.shown.items()):
-            label = f"tab:{section.name.replace('_', '-')}" + (f"-{place + 1}" if place else "")
-            tables.append(latex_table(table, f"{section.title}: {caption}", label))
+        for caption, table in section.shown.items():
+            tables.append(latex_table(table, section.paper.format(caption), label(section.name, caption)))
         for name, frame in section.files.items():
             write_atomically(folder / f"{name}.csv", frame.to_csv(index=False))
             names.append(f"{name}.csv")
         if section.figure is not None:
-            names.append(f"{section.name}.png")
+            names += [f"{section.name}.{ending}" for ending in FORMATS]
     write_atomically(folder / "report.tex", "\n".join(tables))
     return names

@@ -243,7 +243,7 @@ def test_the_command_names_what_is_wrong_in_one_line(tmp_path):
     done = subprocess.run(
         [*command, "--output", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, env={**os.environ}
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("error: ")
     assert "memory_none.yaml: no such configuration" in done.stderr
     assert (CONFIGS / "tiny" / "memory.yaml").exists()
