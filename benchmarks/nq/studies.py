@@ -61,7 +61,8 @@ def _of_lists(
     settings = experiment.settings(
         lists={name: config.settings() for name, config in configs.items()}, loss=STUDIED
     )
-    note = f"{STUDIED} loss, {count(seeds, 'seed')}, measured on {len(experiment.topics)} topics of {experiment.split}.\n"
+    topics = f"{len(experiment.topics)} topics of {experiment.split}"
+    note = f"{STUDIED} loss, {count(seeds, 'seed')}, measured on {topics}.\n"
     return study(
         title, conditions, output, seeds=seeds, baseline=START, fixed=[START], settings=settings, note=note
     )
