@@ -61,7 +61,7 @@ def _overview(experiments: dict[str, Experiment], claims: dict[str, pd.DataFrame
         if claims[name].empty:
             continue
         counts = claims[name]["verdict"].value_counts()
-        anchor = experiment.heading.lower().translate(str.maketrans(" ", "-", ":,/&→"))
+        anchor = experiment.heading.lower().translate(str.maketrans(" ", "-", ":,/&→@"))
         rows.append(
             {
                 "experiment": f"[{experiment.heading}](#{anchor})",
