@@ -146,7 +146,7 @@ class DenseRetriever(Retriever):
         return self._search(np.stack(rows), k)
 
     def _search(self, queries: np.ndarray, k: int) -> Found:
-        with _faiss_settings(len(queries)):
+        with _faiss_settings():
             scores, places = self.index.search(np.ascontiguousarray(queries), k)
         order = np.lexsort((places, -scores))
         return list(np.take_along_axis(places, order, 1)), list(np.take_along_axis(scores, order, 1))
@@ -234,7 +234,7 @@ def built_index(shards: Shards, factory: str, training_size: int) -> faiss.Index
     """An index of all vectors, trained where it has to be. Raises `ValueError` where FAISS cannot."""
     index = new_index(factory, shards[0].shape[1])
     try:
-        with _faiss_settings(0):
+        with _faiss_settings():
             if not index.is_trained:
                 index.train(sample(shards, training_size, TRAINING_SEED))
             for block in blocks(shards):
@@ -255,14 +255,18 @@ def _reason(error: RuntimeError) -> str:
 
 
 @contextmanager
-def _faiss_settings(queries: int) -> Iterator[None]:
-    """FAISS on as many threads as torch, and never through BLAS for so many queries: its own loop is faster."""
+def _faiss_settings() -> Iterator[None]:
+    """FAISS on as many threads as torch, and through BLAS from where that is faster.
+
+    FAISS 1.15 begins to at queries · dimensions = 128,000, which suits dozens of threads: on two, its own loop is ten
+    times slower there. The crossover is near 800 per thread (facebookresearch/faiss#5109).
+    """
     import faiss
     import torch
 
     threads, threshold = faiss.omp_get_max_threads(), faiss.cvar.distance_compute_blas_threshold
     faiss.omp_set_num_threads(torch.get_num_threads())
-    faiss.cvar.distance_compute_blas_threshold = max(threshold, queries + 1)
+    faiss.cvar.distance_compute_blas_threshold = min(threshold, 800 * torch.get_num_threads())
     try:
         yield
     finally:

@@ -41,8 +41,7 @@ CLOSING = """## How to read it
 * *The loop*: what `align` adds to generating, reranking, training and evaluating.
 * *Search*: the retrievers of `retrieval_bridge`, as indexes on disk: `BM25` (bm25s) against Lucene through Pyserini,
   whose own JRE has no vector instructions; `DenseRetriever` (FAISS) against sentence-transformers' `semantic_search`;
-  random texts and vectors. With 20 or more queries at once FAISS would call a BLAS that is slow here; it is told not
-  to.
+  random texts and vectors. On few cores FAISS is told to call its BLAS for fewer queries than it would by itself.
 """
 
 
