@@ -38,7 +38,8 @@ class Experiment(ABC):
     """One file of this folder.
 
     `name`: that of its configurations; `title`: what differs between its conditions; `heading` and `what`: for the
-    page; `claims`: the paper's; `reported`: what the paper reports, by condition and column; `figure`: what is drawn.
+    page; `claims`: the paper's; `reported`: what the paper reports, by condition and column; `figure`: drawn in
+    place of the study's own.
     """
 
     name: str
@@ -47,7 +48,7 @@ class Experiment(ABC):
     what: str
     claims: tuple[Claim, ...] = ()
     reported: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    figure: Callable[[Study], Figure] = Study.figure
+    figure: Callable[[Study], Figure] | None = None
 
     @abstractmethod
     def shared(self, setup: Setup, seed: int) -> list[list[Callable[[], None]]]:
@@ -84,7 +85,8 @@ class Experiment(ABC):
         note = f"{self.note(setup, seeds)}.\n"
         result = study(self.title, chosen, output, seeds=seeds, settings=settings, note=note, workers=workers)
         if is_main_process():
-            save_figure(self.figure(result), output / "figure.png")
+            if self.figure is not None:
+                save_figure(self.figure(result), output / "figure.png")
             write_atomically(output / "claims.csv", judge_claims(result, self.claims).to_csv(index=False))
             if (board := joint_leaderboard(output)) is not None:
                 write_atomically(output / "leaderboard.csv", board.to_csv(index=False))

@@ -102,6 +102,7 @@ class SequenceScorer:
         return scores
 
     def encode(self, inputs: Sequence[str | Chat]) -> list[list[int]]:
+        """Token ids of each input, at most `max_length`: longer ones lose their start, and a warning counts them."""
         tokens = [self._tokenise(item) or [self.pad_token_id] for item in inputs]
         too_long = sum(len(ids) > self.max_length for ids in tokens)
         if too_long:
@@ -177,6 +178,7 @@ class RewardModel(Reranker):
         return np.array([rewards[pair] for pair in pairs])
 
     def input_of(self, query: str, text: str) -> str | Chat:
+        """What the model reads of a response: by `template`, else as a chat, else the two texts and the EOS token."""
         if self.template is not None:
             return self.template(query, text)
         if self.tokenizer.chat_template is not None:
