@@ -1,6 +1,7 @@
-"""The directory of a run: what it is, whose it is, and what can be read back from it.
+"""What a run or a command leaves on disk, and the check that it was made from the same things.
 
-`docs/design.md` lists what lies there under *A run on disk*.
+`docs/design.md` lists what lies in the directory of a run under *A run on disk*. What it was made from, in the words of
+`larpo_ir.identity`, is its `config.yaml`; a single file of results has the same beside it, as `FILE.config.yaml`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from larpo_ir.distributed import is_main_process, wait_for_everyone
+from larpo_ir.identity import as_written, difference
 from larpo_ir.results import write_atomically
 
 if TYPE_CHECKING:
@@ -38,32 +40,35 @@ class RunDirectory:
     def iteration(self, number: int) -> Path:
         return self.path / f"iteration-{number:02d}"
 
-    def claim(self, settings: dict[str, Any], free: Collection[str]) -> None:
-        """Record what this run is, as config.yaml and environment.json.
+    def claim(self, settings: Mapping[str, Any], free: Collection[str], beside: Collection[str] = ()) -> None:
+        """Record what this run is made from, as config.yaml and environment.json.
 
-        Raises `ValueError` when the directory holds a run whose settings differ (those named in `free` may), or
-        anything else.
+        Args:
+            settings: everything that its results depend on, see `larpo_ir.identity`; only the main process's count.
+            free: names of settings that may change when the run goes on.
+            beside: names that may lie in the directory before there is a run in it.
+
+        Raises `ValueError`, in one line that names the first difference, when the directory holds a run that is made
+        from something else, or anything else. Nothing is written then.
         """
-        settings = json.loads(json.dumps(settings, default=str))
+        if is_main_process():
+            self._claim(as_written(settings), free, beside)
+        wait_for_everyone()
+
+    def _claim(self, settings: dict[str, Any], free: Collection[str], beside: Collection[str]) -> None:
         path = self / "config.yaml"
-        if not is_main_process():
-            wait_for_everyone()
-            return
         if path.exists():
-            there = yaml.safe_load(path.read_text(encoding="utf-8"))
-            for name in {**there, **settings}:
-                if name not in free and there.get(name) != settings.get(name):
-                    raise ValueError(
-                        f"{self.path} holds a different run: {name} is {there.get(name)!r} there and "
-                        f"{settings.get(name)!r} here; choose another folder for the output or delete that one"
-                    )
-        elif self.path.exists() and any(self.path.iterdir()):
+            found = difference(read_config(path), settings, free)
+            if found is not None:
+                raise ValueError(
+                    f"{self.path} holds a different run: {found}; choose another folder for the output or delete that one"
+                )
+        elif self.path.exists() and not {entry.name for entry in self.path.iterdir()} <= set(beside):
             raise ValueError(
                 f"{self.path} is not empty and holds no run; choose another folder for the output"
             )
-        write_atomically(path, yaml.safe_dump(settings, sort_keys=False))
+        write_atomically(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
         write_atomically(self / "environment.json", json.dumps(environment(), indent=2) + "\n")
-        wait_for_everyone()
 
     def take_over(self, other: Path, free: Collection[str]) -> None:
         """Copy iteration 0 of a run that differs only in the settings named in `free`, unless there is one.
@@ -75,13 +80,9 @@ class RunDirectory:
         wait_for_everyone()
 
     def _copy_start_of(self, other: Path, free: Collection[str]) -> None:
-        there = yaml.safe_load((other / "config.yaml").read_text(encoding="utf-8"))
-        here = yaml.safe_load((self / "config.yaml").read_text(encoding="utf-8"))
-        for name, value in there.items():
-            if name not in free and value != here.get(name):
-                raise ValueError(
-                    f"cannot start from {other}: its {name} is {value!r}, this run's is {here.get(name)!r}"
-                )
+        found = difference(read_config(other / "config.yaml"), read_config(self / "config.yaml"), free)
+        if found is not None:
+            raise ValueError(f"cannot start from {other}: {found}")
         what_follows = shutil.ignore_patterns("lists", "checkpoint-*")
         shutil.copytree(other / "iteration-00", self.iteration(0), ignore=what_follows)
 
@@ -98,6 +99,48 @@ class RunDirectory:
         from datasets import load_from_disk
 
         return load_from_disk(str(self.iteration(iteration) / "lists"))
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """What a config.yaml says; `ValueError` where it is none."""
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
+    if not isinstance(settings, dict):
+        raise ValueError(
+            f"{path}: no settings of a run in it; delete it or choose another folder for the output"
+        )
+    return settings
+
+
+def made_already(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> bool:
+    """Whether a command's output is there and was made from these settings (`FILE.config.yaml` says what it was).
+
+    Raises `ValueError` where something else is there: nothing is written over.
+    """
+    path, record = Path(path), config_beside(path)
+    if not path.exists():
+        return False
+    if not record.exists():
+        raise ValueError(
+            f"{path} is there, and no {record.name} says what it was made from; choose another output"
+        )
+    found = difference(read_config(record), as_written(settings))
+    if found is not None:
+        raise ValueError(f"{path} was made from something else: {found}; choose another output or delete it")
+    return True
+
+
+def record_made(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
+    """Write beside an output what it was made from."""
+    text = yaml.safe_dump(as_written(settings), sort_keys=False, allow_unicode=True)
+    write_atomically(config_beside(Path(path)), text)
+
+
+def config_beside(path: Path) -> Path:
+    """Where the record of a single file's origin lies."""
+    return path.with_name(f"{path.name}.config.yaml")
 
 
 def load_policy(model: Any, path: str | os.PathLike[str]) -> None:

@@ -1,0 +1,337 @@
+"""What something was made from, as JSON: equal for equal weights, texts, rules and numbers, different otherwise.
+
+A run that goes on in a folder, or returns what lies there, must be the run that began it. `identity(thing)` says of
+every input what it is, and `difference(there, here)` names the first thing in which two of them differ:
+
+    identity(model)         class and a hash of its weights (`larpo_ir.logprob_cache.fingerprint`)
+    identity(tokenizer)     hashes of what it does to text and of its chat template
+    identity(frame)         number of rows, and a hash of their contents, whatever the order of the columns
+    identity(function)      name and a hash of its code, of what it closes over, and of what it uses of its own module
+    identity(reward)        class and the identities of its attributes; pipelines and lists by their parts
+
+Attributes that change speed or labels and no result are named by their class in `INDIFFERENT`, and left out. So are
+secrets: nothing that is written to a folder may hold a key.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from types import CodeType, FunctionType, MethodType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+PLAIN = (type(None), bool, int, float, str)
+CONSTANT = (*PLAIN, tuple, frozenset, re.Pattern)
+ALWAYS_INDIFFERENT = frozenset({"api_key"})
+
+
+def digest(*parts: Any) -> str:
+    """16 hexadecimal digits of a hash of values that JSON can hold; numbers and what is missing count by value.
+
+    >>> digest("a", [1, 2.0]) == digest("a", np.array([1, 2])), digest("a") == digest("b")
+    (True, False)
+    """
+    hashed = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        data = part if isinstance(part, bytes) else _canonical(part).encode("utf-8", "surrogatepass")
+        hashed.update(len(data).to_bytes(8, "little") + data)
+    return hashed.hexdigest()
+
+
+def digest_rows(frame: pd.DataFrame, columns: Iterable[str] | None = None) -> str:
+    """16 hexadecimal digits of a frame's values, row by row; the order of its columns and its index do not count.
+
+    >>> one = pd.DataFrame({"qid": ["a", "b"], "gold": [1, 2]})
+    >>> digest_rows(one) == digest_rows(one[["gold", "qid"]]), digest_rows(one) == digest_rows(one[::-1])
+    (True, False)
+    """
+    names = sorted(map(str, frame.columns if columns is None else columns))
+    return digest(names, *(_column(frame[name]) for name in names))
+
+
+def identity(thing: Any) -> Any:
+    """What something is, in values that JSON and YAML can hold. See the module for what counts."""
+    return _Walk().of(thing)
+
+
+def difference(there: Any, here: Any, free: Iterable[str] = ()) -> str | None:
+    """The first place in which two identities differ, in words; None where they are the same.
+
+    `free`: names at the top that may differ.
+
+    >>> difference({"seed": 0, "reward": {"sign": 1}}, {"seed": 0, "reward": {"sign": -1}})
+    'reward.sign is 1 there and -1 here'
+    """
+    if not isinstance(there, dict) or not isinstance(here, dict):
+        return None if there == here else f"it is {_short(there)} there and {_short(here)} here"
+    for name in {**there, **here}:
+        if name in free:
+            continue
+        one, other = there.get(name), here.get(name)
+        if isinstance(one, dict) and isinstance(other, dict):
+            if (inner := difference(one, other)) is not None:
+                return f"{name}.{inner}"
+        elif one != other:
+            return f"{name} is {_short(one)} there and {_short(other)} here"
+    return None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def as_written(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as they come back from a file."""
+    written: dict[str, Any] = json.loads(json.dumps(settings, default=str))
+    return written
+
+
+# Values
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(_plain(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def _plain(value: Any) -> Any:
+    """Numbers by value (1 is 1.0), arrays as lists, what is missing as null."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted((_plain(item) for item in value), key=repr)
+    if value is None or value is pd.NA or value is pd.NaT:
+        return None
+    if isinstance(value, (bool, int, float, np.number, np.bool_)):
+        number = value.item() if isinstance(value, np.generic) else value
+        if isinstance(number, float) and math.isnan(number):
+            return None
+        return (
+            int(number)
+            if isinstance(number, bool) or (number == number // 1 and abs(number) < 2**53)
+            else number
+        )
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value)
+
+
+def _column(column: pd.Series[Any]) -> Any:
+    """A column's values; numbers as bytes, for a pool may have millions."""
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
+        numbers = column.to_numpy(dtype=np.float64)
+        return np.where(np.isnan(numbers), np.nan, numbers + 0.0).tobytes()
+    if pd.api.types.is_numeric_dtype(column.dtype):  # pandas' nullable numbers
+        return _column(pd.Series(column.to_numpy(dtype=np.float64, na_value=np.nan)))
+    return column.tolist()
+
+
+class _Walk:
+    """One pass over an object and what it holds; a model is read once, a circle is not walked twice."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, Any] = {}
+        self._keep: list[Any] = []  # so that no id is used again meanwhile
+
+    def of(self, thing: Any) -> Any:
+        if isinstance(thing, enum.Enum):
+            return str(thing)
+        if isinstance(thing, PLAIN):
+            return None if isinstance(thing, float) and math.isnan(thing) else thing
+        if isinstance(thing, (np.number, np.bool_)):
+            return thing.item()
+        if isinstance(thing, os.PathLike):
+            return os.fspath(thing)
+        if id(thing) not in self._known:
+            self._keep.append(thing)
+            self._known[id(thing)] = f"({type(thing).__name__} that holds it)"
+            self._known[id(thing)] = self._described(thing)
+        return self._known[id(thing)]
+
+    def _described(self, thing: Any) -> Any:
+        for matches, describe in KINDS:
+            if matches(thing):
+                return describe(self, thing)
+        return self._object(thing)
+
+    def _object(self, thing: Any) -> Any:
+        kind = type(thing)
+        attributes = dict(vars(thing)) if hasattr(thing, "__dict__") else {}
+        for owner in kind.__mro__:
+            slots = owner.__dict__.get("__slots__", ())
+            for slot in (slots,) if isinstance(slots, str) else slots:
+                if hasattr(thing, slot) and slot not in ("__dict__", "__weakref__"):
+                    attributes[slot] = getattr(thing, slot)
+        ignored = ALWAYS_INDIFFERENT | frozenset(getattr(kind, "INDIFFERENT", ()))
+        described = {name: self.of(value) for name, value in attributes.items() if name not in ignored}
+        return {"class": _name(kind), **described} if described else _name(kind)
+
+    def _mapping(self, thing: Mapping[Any, Any]) -> Any:
+        return {str(name): self.of(value) for name, value in thing.items()}
+
+    def _sequence(self, thing: Iterable[Any]) -> Any:
+        parts = [self.of(part) for part in thing]
+        return parts if len(parts) <= 20 else {"number": len(parts), "digest": digest(parts)}
+
+    def _set(self, thing: Iterable[Any]) -> Any:
+        return sorted((self.of(part) for part in thing), key=repr)
+
+    def _frame(self, frame: pd.DataFrame) -> Any:
+        return {"number": len(frame), "digest": digest_rows(frame)}
+
+    def _series(self, series: pd.Series[Any]) -> Any:
+        return self._frame(series.reset_index().rename(columns=str))
+
+    def _array(self, array: np.ndarray) -> Any:
+        return {
+            "shape": list(array.shape),
+            "digest": digest(str(array.dtype), np.ascontiguousarray(array).tobytes()),
+        }
+
+    def _tensor(self, tensor: Any) -> Any:
+        import torch
+
+        data = tensor.detach().cpu().contiguous().reshape(-1)
+        data = data.view(torch.uint8).numpy().tobytes() if data.numel() else b""
+        return {"shape": list(tensor.shape), "digest": digest(str(tensor.dtype), data)}
+
+    def _dataset(self, dataset: Any) -> Any:
+        hashed = [digest_rows(part) for part in dataset.with_format("pandas").iter(batch_size=10_000)]
+        return {"number": len(dataset), "digest": digest(hashed)}
+
+    def _model(self, model: Any) -> Any:
+        from larpo_ir.logprob_cache import fingerprint
+
+        return {"class": type(model).__name__, "weights": fingerprint(model)}
+
+    def _tokenizer(self, tokenizer: Any) -> Any:
+        template = getattr(tokenizer, "chat_template", None)
+        return {
+            "tokens": _tokens_digest(tokenizer),
+            "template": None if template is None else digest(template),
+        }
+
+    def _partial(self, thing: functools.partial[Any]) -> Any:
+        return {
+            "partial": self.of(thing.func),
+            "args": self.of(thing.args),
+            "keywords": self.of(thing.keywords),
+        }
+
+    def _method(self, method: MethodType) -> Any:
+        return {"method": method.__name__, "of": self.of(method.__self__)}
+
+    def _function(self, function: FunctionType) -> Any:
+        closure = [self._cell(cell) for cell in function.__closure__ or ()]
+        defaults = [*(function.__defaults__ or ()), *sorted((function.__kwdefaults__ or {}).items())]
+        uses = [self.of(value) for value in _used_of_its_module(function)]
+        parts = [_code(function.__code__), closure, [self.of(value) for value in defaults], uses]
+        return {"function": _name(function), "code": digest(*parts)}
+
+    def _cell(self, cell: Any) -> Any:
+        try:
+            return self.of(cell.cell_contents)
+        except ValueError:  # a variable that has no value yet
+            return None
+
+    def _transformer(self, pipeline: Any) -> Any:
+        parts = [self.of(part) for part in pipeline]
+        return {type(pipeline).__name__: parts}
+
+
+def _is_from(package: str, name: str) -> Callable[[Any], bool]:
+    """Whether something is of a class of that name, without importing the package."""
+
+    def matches(thing: Any) -> bool:
+        return any(
+            owner.__name__ == name and owner.__module__.partition(".")[0] == package
+            for owner in type(thing).__mro__
+        )
+
+    return matches
+
+
+def _is(*kinds: type) -> Callable[[Any], bool]:
+    return lambda thing: isinstance(thing, kinds)
+
+
+# The first kind that fits describes a thing; what fits none is an object with attributes.
+KINDS: tuple[tuple[Callable[[Any], bool], Callable[[_Walk, Any], Any]], ...] = (
+    (_is_from("torch", "Module"), _Walk._model),
+    (_is_from("transformers", "PreTrainedTokenizerBase"), _Walk._tokenizer),
+    (_is_from("torch", "Tensor"), _Walk._tensor),
+    (_is_from("datasets", "Dataset"), _Walk._dataset),
+    (_is(pd.DataFrame), _Walk._frame),
+    (_is(pd.Series), _Walk._series),
+    (_is(np.ndarray), _Walk._array),
+    (_is(Mapping), _Walk._mapping),
+    (_is(list, tuple), _Walk._sequence),
+    (_is(set, frozenset), _Walk._set),
+    (_is(functools.partial), _Walk._partial),
+    (_is(MethodType), _Walk._method),
+    (lambda thing: hasattr(thing, "__wrapped__"), lambda walk, thing: walk.of(thing.__wrapped__)),
+    (_is(FunctionType), _Walk._function),
+    (_is(type), lambda walk, thing: _name(thing)),
+    (lambda thing: callable(thing) and not hasattr(thing, "__dict__"), lambda walk, thing: _name(thing)),
+    (_is(re.Pattern), lambda walk, thing: [thing.pattern, thing.flags]),
+    (_is_from("pyterrier", "NAryTransformerBase"), _Walk._transformer),
+)
+
+
+def _name(thing: Any) -> str:
+    """Where to import it from."""
+    module = getattr(thing, "__module__", None)
+    name = (
+        getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None) or type(thing).__qualname__
+    )
+    return f"{module}.{name}" if module else str(name)
+
+
+def _code(code: CodeType) -> list[Any]:
+    """What a function does, without where it stands in its file."""
+    constants = [_code(value) if isinstance(value, CodeType) else repr(value) for value in code.co_consts]
+    return [code.co_code.hex(), constants, list(code.co_names), list(code.co_varnames[: code.co_argcount])]
+
+
+def _names_of(code: CodeType) -> Iterable[str]:
+    yield from code.co_names
+    for value in code.co_consts:
+        if isinstance(value, CodeType):
+            yield from _names_of(value)
+
+
+def _used_of_its_module(function: FunctionType) -> list[Any]:
+    """Constants, patterns and functions that a function takes from its own module: a rule is what it calls, too."""
+    found = []
+    for name in dict.fromkeys(_names_of(function.__code__)):
+        value = function.__globals__.get(name)
+        own = isinstance(value, FunctionType) or hasattr(value, "__wrapped__")
+        if own and getattr(value, "__module__", None) == function.__module__:
+            found.append(value)
+        elif name in function.__globals__ and (isinstance(value, CONSTANT) or name.isupper()):
+            found.append(value)  # (a lower-case list or dict is rather a memory than a rule)
+    return found
+
+
+def _tokens_digest(tokenizer: Any) -> str:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        content: Any = sorted(tokenizer.get_vocab().items())
+    else:
+        content = json.loads(backend.to_str())
+        for of_the_last_call in ("truncation", "padding"):
+            content.pop(of_the_last_call, None)
+    return digest(content, {name: str(token) for name, token in tokenizer.special_tokens_map.items()})
