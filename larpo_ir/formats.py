@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from larpo_ir.chats import is_chat
 from larpo_ir.records import Row
 
 REQUIRED = ("prompt", "completions", "scores")
@@ -25,10 +26,6 @@ GRADE_KEYS = (
     "label",
 )
 POLICY_KEYS = ("generator", "model", "policy")
-
-
-def is_chat(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(turn, dict) for turn in value)
 
 
 @dataclass(frozen=True)

@@ -27,50 +27,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from larpo_ir.formats import PER_COMPLETION, REQUIRED, format_of, is_chat
+from larpo_ir.chats import Messages, check_completion, check_prompt, is_chat
+from larpo_ir.chats import completion_text as completion_text
+from larpo_ir.chats import prompt_text as prompt_text
+from larpo_ir.formats import PER_COMPLETION, REQUIRED, format_of
 from larpo_ir.records import Row, read_records
 
 if TYPE_CHECKING:
     import pandas as pd
     from datasets import Dataset
 
-Messages = list[dict[str, Any]]
-
 _PART = 10_000  # lists
-
-
-def prompt_text(prompt: str | Messages) -> str:
-    """The query of a prompt: a string is itself, of a chat it is the last user message.
-
-    >>> prompt_text([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2+2?"}])
-    '2+2?'
-    """
-    if isinstance(prompt, str):
-        return prompt
-    asked = [message["content"] for message in prompt if message["role"] == "user"]
-    return asked[-1] if asked else prompt[-1]["content"]
-
-
-def completion_text(completion: str | Messages) -> str:
-    """The text of a completion: a string is itself, of a chat it is the last message.
-
-    >>> completion_text([{"role": "assistant", "content": "4"}])
-    '4'
-    """
-    return completion if isinstance(completion, str) else completion[-1]["content"]
-
-
-def _check_text(value: Any, what: str) -> None:
-    """A string, or a chat whose messages have a role and a text."""
-    texts = [turn.get(key) for turn in value for key in ("role", "content")] if is_chat(value) else [value]
-    for text in texts:
-        if not isinstance(text, str):
-            raise ValueError(f"{what} is {value!r:.60}, neither a string nor a chat of role and content")
-        if not text.isascii():
-            try:
-                text.encode()
-            except UnicodeEncodeError:
-                raise ValueError(f"{what} holds half of a surrogate pair, which is not text") from None
 
 
 def _is_finite(value: Any) -> bool:
@@ -80,9 +47,7 @@ def _is_finite(value: Any) -> bool:
 def _check_row(row: Row) -> None:
     """Raise a `ValueError` that says which entry of a ranked list is wrong."""
     prompt, completions, scores = (row.get(key) for key in REQUIRED)
-    _check_text(prompt, "prompt")
-    if isinstance(prompt, str) and not prompt.strip():
-        raise ValueError("prompt is empty")
+    check_prompt(prompt)
     if not isinstance(completions, list) or not completions or not isinstance(scores, list):
         raise ValueError("completions and scores must be lists with at least one entry")
     for name in ("scores", *PER_COMPLETION):
@@ -91,7 +56,7 @@ def _check_row(row: Row) -> None:
             have = len(values) if isinstance(values, list) else "no list of"
             raise ValueError(f"{len(completions)} completions but {have} {name}")
     for index, completion in enumerate(completions):
-        _check_text(completion, f"completions[{index}]")
+        check_completion(completion, f"completions[{index}]")
         if isinstance(completion, str) != isinstance(completions[0], str):
             raise ValueError("completions mixes strings and chats; use one of the two")
     if isinstance(prompt, str) and not isinstance(completions[0], str):
