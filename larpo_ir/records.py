@@ -3,129 +3,60 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import itertools
 import json
 import os
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from larpo_ir.json_text import JSONFile, parse_line
+from larpo_ir.text_files import cells_of, first_line, opened, read_lines
 
 Row = dict[str, Any]
 Located = tuple[str, Row]  # where it was read ("file:line"), and the row
-
-# A malformed array that is no larger is read again by `json`, which names the column, and takes NaN.
-REREAD_BYTES = 1 << 28
-BOM = b"\xef\xbb\xbf"
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[IO[bytes]]:
-    """The bytes of a file, of what is in it where it ends in `.gz`."""
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as handle:
-            yield handle  # type: ignore[misc]
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path}: not a complete .gz file ({error}); fetch it again") from None
-
-
-def _decode(line: bytes, path: Path, number: int) -> str:
-    try:
-        return line.removeprefix(BOM).decode() if number == 1 else line.decode()
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}:{number}: not UTF-8 text") from None
-
-
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a UTF-8 file, which may end in `.gz`, each with its number from 1; one is in memory at a time."""
-    with _open(path) as handle:
-        for number, line in enumerate(handle, start=1):
-            yield number, _decode(line, path, number)
-
-
-def _parse(text: str, path: Path, line: int) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        place = f"{path}:{line + error.lineno - 1}"
-        raise ValueError(f"{place}: malformed JSON, {error.msg} at column {error.colno}") from None
 
 
 def _read_jsonl(path: Path) -> Iterator[Located]:
     for number, line in read_lines(path):
         if line.strip():
-            yield f"{path}:{number}", _parse(line.rstrip("\n"), path, number)
+            yield f"{path}:{number}", parse_line(line, path, number)
 
 
-class _CountedLines:
-    """What `ijson` reads from: it gets no more than a line at a time, so that a line can be blamed."""
-
-    def __init__(self, handle: IO[bytes]) -> None:
-        self.handle, self.line, self.within = handle, 0, False
-
-    def read(self, size: int) -> bytes:
-        piece = self.handle.readline(size)
-        if not self.line:
-            piece = piece.removeprefix(BOM)
-        self.line += bool(piece) and not self.within
-        self.within = bool(piece) and not piece.endswith(b"\n")
-        return piece
-
-
-def _stream_array(path: Path) -> Iterator[Any]:
-    """The values of a JSON array, one of them in memory at a time."""
-    import ijson
-
-    with _open(path) as handle:
-        lines = _CountedLines(handle)
-        try:
-            yield from ijson.items(lines, "item", use_float=True)
-        except ijson.JSONError as error:
-            reason = str(error).splitlines()[0].rstrip(".")
-            raise ValueError(f"{path}:{lines.line}: malformed JSON, {reason}") from None
+def _read_json(path: Path) -> Iterator[Located]:
+    """A JSON array, RLHFlow's `{"instances": [...]}`, one object, or JSON Lines under the wrong name (RLHFlow's)."""
+    with opened(path) as handle:
+        file = JSONFile(path, handle)
+        start = file.peek()
+        if start == "[":
+            yield from _numbered(file.values(), f"{path}: ", "record")
+            return
+        if not start:
+            return
+    if _is_record(next(line for _, line in read_lines(path) if line.strip())):
+        yield from _read_jsonl(path)
+        return
+    with opened(path) as handle:
+        file = JSONFile(path, handle)
+        content = file.value()
+        file.end()
+    if isinstance(content, dict):
+        content = content.get("instances", [content])
+    if not isinstance(content, list):
+        raise ValueError(f"{path}: expected an array of objects, found {type(content).__name__}")
+    yield from _numbered(content, f"{path}: ", "record")
 
 
 def _is_record(line: str) -> bool:
     """Whether a line is a whole object by itself, as in JSON Lines, and is not RLHFlow's one object with all."""
     try:
         row = json.loads(line)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(row, dict) and "instances" not in row
 
 
-def _read_json(path: Path) -> Iterator[Located]:
-    """A JSON array, RLHFlow's `{"instances": [...]}`, or JSON Lines under the wrong name (also RLHFlow's)."""
-    with _open(path) as handle:
-        start = handle.read(1 << 16).removeprefix(BOM).lstrip()
-    done = 0
-    if start.startswith(b"["):
-        try:
-            for done, row in enumerate(_stream_array(path), start=1):
-                yield f"{path}: record {done - 1}", row
-            return
-        except ValueError:
-            if path.stat().st_size > REREAD_BYTES:
-                raise
-    elif _is_record(next((line for _, line in read_lines(path) if line.strip()), "")):
-        yield from _read_jsonl(path)
-        return
-    yield from itertools.islice(_read_whole_json(path), done, None)
-
-
-def _read_whole_json(path: Path) -> Iterator[Located]:
-    text = "".join(line for _, line in read_lines(path))
-    if not text.strip():
-        return
-    content = _parse(text, path, 1)
-    if isinstance(content, dict):
-        content = content.get("instances", [content])
-    if not isinstance(content, list):
-        raise ValueError(f"{path}: expected an array of objects, found {type(content).__name__}")
-    for number, row in enumerate(content):
-        yield f"{path}: record {number}", row
+# Tables
 
 
 def read_table(
@@ -139,11 +70,14 @@ def read_table(
         delimiter: what is between cells; None: any white space.
         quoted: cells may stand in double quotes, as the `csv` module writes them; otherwise a quote is a character.
 
-    Blank lines are skipped. Raises `ValueError` for a row with more or fewer cells than there are columns.
+    Blank lines are skipped. Raises `ValueError` for a row with more or fewer cells than there are columns, and for a
+    first line that names a column twice.
     """
     for number, cells in (_quoted_cells if quoted else _plain_cells)(path, delimiter):
         if columns is None:
             columns = cells
+            if twice := next((name for name in cells if cells.count(name) > 1), None):
+                raise ValueError(f"{path}:{number}: the column {twice!r} occurs twice; keep one of them")
         elif len(cells) != len(columns):
             raise ValueError(
                 f"{path}:{number}: {len(cells)} columns, expected {len(columns)} ({', '.join(columns)})"
@@ -155,7 +89,8 @@ def read_table(
 def _plain_cells(path: Path, delimiter: str | None) -> Iterator[tuple[int, list[str]]]:
     for number, line in read_lines(path):
         if line.strip():
-            yield number, line.rstrip("\r\n").split(delimiter)
+            line = line.rstrip("\r\n")
+            yield number, cells_of(line) if delimiter is None else line.split(delimiter)
 
 
 def _quoted_cells(path: Path, delimiter: str | None) -> Iterator[tuple[int, list[str]]]:
@@ -168,15 +103,41 @@ def _quoted_cells(path: Path, delimiter: str | None) -> Iterator[tuple[int, list
         raise ValueError(f"{path}:{reader.line_num}: malformed quotes, {error}") from None
 
 
+# Columns
+
+
 def _read_parquet(path: Path) -> Iterator[Located]:
-    import pyarrow as pa
+    return _numbered(_parquet_rows(path), f"{path}: ")
+
+
+def _parquet_rows(path: Path) -> Iterator[Row]:
     import pyarrow.parquet as pq
 
+    with _reading(path, "a Parquet file"):
+        file = pq.ParquetFile(path)
+    with file:
+        names = file.schema_arrow.names
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"{path}: the column {twice!r} occurs twice; keep one of them")
+        batches = file.iter_batches()
+        while True:
+            with _reading(path, "a readable Parquet file"):
+                batch = next(batches, None)
+                rows = None if batch is None else batch.to_pylist()
+            if rows is None:
+                return
+            yield from rows
+
+
+@contextmanager
+def _reading(path: Path, what: str) -> Iterator[None]:
+    """What another library raises for a damaged file, whatever it is, as one line."""
     try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})") from None
-    return _numbered(table.to_pylist(), f"{path}: ")
+        yield
+    except MemoryError:
+        raise ValueError(f"{path}: not {what} (it claims more content than there is memory)") from None
+    except Exception as error:  # Arrow's, of files, of text, of dates: damage has many names
+        raise ValueError(f"{path}: not {what} ({first_line(error)})") from None
 
 
 READERS: dict[str, Callable[[Path], Iterator[Located]]] = {
@@ -186,8 +147,8 @@ READERS: dict[str, Callable[[Path], Iterator[Located]]] = {
 }
 
 
-def _numbered(rows: Iterable[Row], prefix: str = "") -> Iterator[Located]:
-    return ((f"{prefix}row {number}", row) for number, row in enumerate(rows))
+def _numbered(rows: Iterable[Row], prefix: str = "", what: str = "row") -> Iterator[Located]:
+    return ((f"{prefix}{what} {number}", row) for number, row in enumerate(rows))
 
 
 def _one_split(source: Any, split: str | None, name: str) -> Iterable[Row]:
@@ -211,9 +172,13 @@ def read_records(source: Any, split: str | None = None) -> Iterator[Located]:
         split: which split, where there are several.
 
     JSON Lines and arrays are read row by row, so that a file may be larger than memory; what is malformed is met when
-    its turn comes. Lines count from 1, rows of anything else from 0. Blank lines of a `.jsonl` are skipped. Raises
-    `FileNotFoundError` for a missing file and `ValueError` for malformed JSON (with file and line), a row that is
-    no object, an unknown kind of file, an unknown split; each in one line.
+    its turn comes. Lines count from 1, rows of anything else from 0. Blank lines of a `.jsonl` and a byte-order mark
+    are skipped. JSON is what Python writes, so that NaN and Infinity are read as such.
+
+    Raises `FileNotFoundError` for a missing file, and `ValueError`, in one line, for malformed JSON and for what no
+    column can hold (both with file and line): a key twice in an object, an integer beyond 64 bits, a number that
+    overflows (1e400), half of a surrogate pair, brackets more than 100 levels deep. Likewise for text that is not
+    UTF-8, a damaged or unknown kind of file, a row that is no object, an unknown split.
 
     >>> list(read_records([{"prompt": "2+2?"}]))
     [('row 0', {'prompt': '2+2?'})]
@@ -231,13 +196,7 @@ def _located(source: Any, split: str | None) -> Iterator[Located]:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
     if path.is_dir():
-        from datasets import load_from_disk
-
-        try:
-            saved = load_from_disk(str(path))
-        except (FileNotFoundError, ValueError):
-            raise ValueError(f"{path}: not a folder that datasets' save_to_disk wrote") from None
-        return _numbered(_one_split(saved, split, str(path)), f"{path}: ")
+        return _numbered(_saved_rows(path, split), f"{path}: ")
     kind = Path(path.stem if path.suffix == ".gz" else path).suffix
     if kind not in READERS:
         known = ", ".join(READERS)
@@ -247,3 +206,29 @@ def _located(source: Any, split: str | None) -> Iterator[Located]:
     if split is not None:
         raise ValueError(f"{path} has no splits, so split={split!r} cannot be chosen")
     return READERS[kind](path)
+
+
+def _saved_rows(path: Path, split: str | None) -> Iterator[Row]:
+    from datasets import load_from_disk
+
+    what = "a folder that datasets' save_to_disk wrote"
+    with _reading(path, what):
+        saved = load_from_disk(str(path))
+    rows = iter(_one_split(saved, split, str(path)))
+    while True:
+        with _reading(path, what):
+            row = next(rows, None)
+        if row is None:
+            return
+        yield row
+
+
+def id_text(value: Any, what: str, where: str) -> str:
+    """An id as text: a string that is not empty, or a whole number. Raises `ValueError` for anything else.
+
+    >>> id_text(7, "qid", "topics.jsonl:1")
+    '7'
+    """
+    if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
+        raise ValueError(f"{where}: {what} is {value!r:.60}; an id is a string or a whole number")
+    return str(value)

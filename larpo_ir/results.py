@@ -1,8 +1,8 @@
 """Results frames: what retrievers return and rerankers reorder.
 
 A results frame is PyTerrier's: one row per candidate with the columns `qid, query, docno, text, score, rank`
-(rank from 0, ids strings, higher scores better). This module is the one home of document identity, of the
-tie rule and of TREC files; every other module that ranks, goes through it.
+(rank from 0, ids strings, higher scores better). This module is the one home of document identity and of the
+tie rule; every other module that ranks, goes through it. Files of results are the affair of `larpo_ir.trec`.
 
 **Tie rule.** Candidates with equal scores keep the order in which they were retrieved (their earlier `rank`;
 without one, their row order). A generator's retrieval order is the order in which it drew its samples, so a
@@ -15,9 +15,16 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterable
+from numbers import Real
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
+
+if TYPE_CHECKING:
+    from larpo_ir.trec import write_qrels as write_qrels
+    from larpo_ir.trec import write_run as write_run
 
 RESULT_COLUMNS = ["qid", "query", "docno", "text", "score", "rank"]
 
@@ -42,16 +49,32 @@ def require_columns(frame: pd.DataFrame, columns: Iterable[str], who: str) -> No
         )
 
 
+def numbers(column: pd.Series[Any], what: str) -> pd.Series[Any]:
+    """A column as numbers, NaN where there is none. Raises `ValueError` for text, which sorts 9 before 10.
+
+    >>> numbers(pd.Series([1, None], dtype=object), "scores").tolist()
+    [1.0, nan]
+    """
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return column
+    missing = column.isna()
+    wrong = ~missing & np.array([not isinstance(value, Real) for value in column], dtype=bool)
+    if wrong.any():
+        raise ValueError(f"{what} must be numbers, found {column[wrong].iloc[0]!r:.60}; convert them first")
+    return column.where(~missing, np.nan).astype(float)
+
+
 def rank_results(results: pd.DataFrame) -> pd.DataFrame:
     """Sort each query's candidates by descending `score` and number them from 0 (the tie rule is above).
 
-    Queries keep the order in which they first appear. Missing scores (NaN) rank last.
+    Queries keep the order in which they first appear. Missing scores (NaN) rank last. Raises `ValueError` for scores
+    that are no numbers, such as strings.
 
     >>> frame = pd.DataFrame({"qid": ["q", "q", "q"], "docno": ["a", "b", "c"], "score": [1.0, 2.0, 1.0]})
     >>> rank_results(frame)[["docno", "rank"]].values.tolist()
     [['b', 0], ['a', 1], ['c', 2]]
     """
-    order = results.assign(_query=pd.factorize(results["qid"])[0])
+    order = results.assign(_query=pd.factorize(results["qid"])[0], score=numbers(results["score"], "scores"))
     keys, ascending = ["_query", "score"], [True, False]
     if "rank" in results.columns:
         keys, ascending = [*keys, "rank"], [*ascending, True]
@@ -61,41 +84,22 @@ def rank_results(results: pd.DataFrame) -> pd.DataFrame:
     return ranked
 
 
-def write_atomically(path: str | os.PathLike[str], content: str) -> Path:
-    """Write a text file so that a reader (or a crash) never sees half of it."""
+def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> Path:
+    """Write a file, text as UTF-8, so that a reader (or a crash) never sees half of it."""
     path = Path(path)
+    data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as handle:
-        handle.write(content)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as handle:
+        handle.write(data)
     Path(handle.name).chmod(0o644)
     os.replace(handle.name, path)
     return path
 
 
-def write_run(results: pd.DataFrame, path: str | os.PathLike[str], tag: str = "larpo_ir") -> Path:
-    """Write a TREC run, `qid Q0 docno rank score tag`.
+def __getattr__(name: str) -> Any:
+    """`write_run` and `write_qrels` live in `larpo_ir.trec`, which needs this module."""
+    if name in ("write_run", "write_qrels"):
+        from larpo_ir import trec
 
-    A document occurs once per query (the best-ranked copy stays). Evaluation tools re-sort by score and break
-    ties each in its own way, so where a score equals its predecessor's it is lowered by the least amount that
-    survives printing: what they read is strictly ordered.
-    """
-    require_columns(results, ["qid", "docno", "score"], "a TREC run")
-    ranked = rank_results(results).drop_duplicates(["qid", "docno"])
-    lines, previous_qid, previous = [], None, float("inf")
-    position = 0
-    for qid, docno, score in zip(ranked["qid"], ranked["docno"], ranked["score"], strict=True):
-        if any(character.isspace() for character in f"{qid}{docno}"):
-            raise ValueError(f"TREC files cannot hold ids with white space: qid {qid!r}, docno {docno!r}")
-        if qid != previous_qid:
-            previous_qid, previous, position = qid, float("inf"), 0
-        score = min(round(float(score), 6), round(previous - 1e-6, 6))
-        lines.append(f"{qid} Q0 {docno} {position} {score:.6f} {tag}\n")
-        previous, position = score, position + 1
-    return write_atomically(path, "".join(lines))
-
-
-def write_qrels(qrels: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
-    """Write TREC qrels, `qid 0 docno label`, from a frame with the columns `qid, docno, label`."""
-    require_columns(qrels, ["qid", "docno", "label"], "a qrels file")
-    rows = zip(qrels["qid"], qrels["docno"], qrels["label"], strict=True)
-    return write_atomically(path, "".join(f"{qid} 0 {docno} {int(label)}\n" for qid, docno, label in rows))
+        return getattr(trec, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
