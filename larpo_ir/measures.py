@@ -30,7 +30,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from larpo_ir.pool import CandidatePool, Grades
-from larpo_ir.results import rank_results, require_columns
+from larpo_ir.results import numbers, rank_results, require_columns
 from larpo_ir.significance import compare, holm, summarise
 
 __all__ = [
@@ -225,6 +225,8 @@ def evaluate_per_query(
     if not checked:
         raise ValueError("no measures given; name at least one, for example nDCG@10 or Pass@8")
     qrels = _checked_qrels(qrels)
+    if results.empty:  # nothing was found, whatever the columns
+        results = pd.DataFrame({name: [] for name in ("qid", "docno", "score")})
     samples = strictly_ordered(_named(results, ["qid", "docno", "score"], "results"))
     if len(samples) and not samples["qid"].isin(qrels["qid"]).any():
         raise ValueError(
@@ -268,7 +270,8 @@ def evaluate(
     """Mean over queries of each measure, with a percentile bootstrap interval.
 
     Args:
-        results: `qid, docno, score` and, if it has one, `rank` (breaks ties); several queries, any order of rows.
+        results: `qid, docno, score` and, if it has one, `rank` (breaks ties); several queries, any order of rows. A
+            frame without rows is 0 for every query.
         qrels: `qid, docno, label` with whole-number labels. Every query in it counts; without results it counts 0.
         measures: ir_measures objects or strings, such as `[nDCG @ 10, "R@20", Pass @ 8]`.
         seed, num_resamples, confidence: of the bootstrap, see `summarise`.
@@ -277,8 +280,8 @@ def evaluate(
         Frame indexed by the measure's name with the columns `mean, low, high, num_queries`.
 
     Raises:
-        ValueError: unknown measure; missing columns; empty qrels, a document judged twice, labels that are not whole
-            numbers; results and qrels without a common query.
+        ValueError: unknown measure; missing columns; scores that are strings; empty qrels, a document judged twice,
+            labels that are not whole numbers; results and qrels without a common query.
 
     >>> results = pd.DataFrame({"qid": ["a", "a", "b", "b"], "docno": ["x", "y", "x", "y"], "score": [2, 1, 2, 1]})
     >>> qrels = pd.DataFrame({"qid": ["a", "b"], "docno": ["x", "y"], "label": [1, 1]})
@@ -308,7 +311,7 @@ def judge(
         judged: they are left out, with a warning.
 
     Raises:
-        ValueError: one response with two different scores.
+        ValueError: one response with two different scores; scores that are strings.
 
     >>> columns = ["qid", "query", "docno", "text", "score"]
     >>> one = pd.DataFrame([["q", "2+2?", "x", "5", 0.2]], columns=columns)
@@ -325,6 +328,7 @@ def judge(
     if reward is not None:
         responses = reward.transform(responses.drop_duplicates(["qid", "docno"]).reset_index(drop=True))
     require_columns(responses, ["score"], "judge")
+    responses = responses.assign(score=numbers(responses["score"], "the column score"))
     scored = responses[responses["score"].notna()].drop_duplicates(["qid", "docno", "score"])
     twice = scored.duplicated(["qid", "docno"])
     if twice.any():
@@ -360,6 +364,7 @@ def kendall_tau(results: pd.DataFrame, grades: pd.DataFrame) -> pd.Series[Any]:
         ["qid", "docno"]
     )
     labels = _named(grades, ["qid", "docno", "label"], "grades")[["qid", "docno", "label"]]
+    labels = labels.assign(label=numbers(labels["label"], "the column label"))
     both = ranked[["qid", "docno", "score"]].merge(
         labels.drop_duplicates(["qid", "docno"]), on=["qid", "docno"]
     )

@@ -52,7 +52,7 @@ def require_columns(frame: pd.DataFrame, columns: Iterable[str], who: str) -> No
 def numbers(column: pd.Series[Any], what: str) -> pd.Series[Any]:
     """A column as numbers, NaN where there is none. Raises `ValueError` for text, which sorts 9 before 10.
 
-    >>> numbers(pd.Series([1, None], dtype=object), "scores").tolist()
+    >>> numbers(pd.Series([1, None], dtype=object), "the column score").tolist()
     [1.0, nan]
     """
     if pd.api.types.is_numeric_dtype(column.dtype):
@@ -60,7 +60,7 @@ def numbers(column: pd.Series[Any], what: str) -> pd.Series[Any]:
     missing = column.isna()
     wrong = ~missing & np.array([not isinstance(value, Real) for value in column], dtype=bool)
     if wrong.any():
-        raise ValueError(f"{what} must be numbers, found {column[wrong].iloc[0]!r:.60}; convert them first")
+        raise ValueError(f"{what} must hold numbers, found {column[wrong].iloc[0]!r:.60}; convert it first")
     return column.where(~missing, np.nan).astype(float)
 
 
@@ -68,17 +68,17 @@ def rank_results(results: pd.DataFrame) -> pd.DataFrame:
     """Sort each query's candidates by descending `score` and number them from 0 (the tie rule is above).
 
     Queries keep the order in which they first appear. Missing scores (NaN) rank last. Raises `ValueError` for scores
-    that are no numbers, such as strings.
+    or ranks that are no numbers, such as strings.
 
     >>> frame = pd.DataFrame({"qid": ["q", "q", "q"], "docno": ["a", "b", "c"], "score": [1.0, 2.0, 1.0]})
     >>> rank_results(frame)[["docno", "rank"]].values.tolist()
     [['b', 0], ['a', 1], ['c', 2]]
     """
-    order = results.assign(_query=pd.factorize(results["qid"])[0], score=numbers(results["score"], "scores"))
-    keys, ascending = ["_query", "score"], [True, False]
-    if "rank" in results.columns:
-        keys, ascending = [*keys, "rank"], [*ascending, True]
-    order = order.sort_values(keys, ascending=ascending, kind="stable", na_position="last")
+    order = results.assign(_query=pd.factorize(results["qid"])[0])
+    keys = {"_query": True, "score": False, **({"rank": True} if "rank" in results.columns else {})}
+    for name in list(keys)[1:]:
+        order[name] = numbers(order[name], f"the column {name}")
+    order = order.sort_values(list(keys), ascending=list(keys.values()), kind="stable", na_position="last")
     ranked = order.drop(columns="_query").reset_index(drop=True)
     ranked["rank"] = ranked.groupby("qid", sort=False).cumcount()
     return ranked

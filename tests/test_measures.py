@@ -221,7 +221,10 @@ def test_evaluate_reads_both_naming_conventions_and_any_ids():
 
 
 def test_evaluate_without_results_or_with_missing_scores():
-    assert evaluate(RUN.iloc[:0], QRELS, [nDCG @ 10, Pass @ 2])["mean"].tolist() == [0.0, 0.0]
+    for nothing in (RUN.iloc[:0], pd.DataFrame(), pd.DataFrame({"qid": []}), RUN.iloc[:0].astype(object)):
+        values = evaluate(nothing, QRELS, [nDCG @ 10, "R@20", "AP", Pass @ 2])
+        assert values["mean"].tolist() == [0.0] * 4
+        assert values["num_queries"].tolist() == [3] * 4
     run = results(a=[("x", math.nan), ("y", -1.0)])
     assert evaluate(run, qrels(a={"x": 1}), RR).loc["RR", "mean"] == 1 / 2  # no score: last
 
@@ -250,6 +253,30 @@ def test_evaluate_refuses_measures_in_one_line(measure):
     with pytest.raises(ValueError, match=r"measure|compute") as error:
         evaluate(RUN, QRELS, [measure])
     assert "\n" not in str(error.value)
+
+
+def test_scores_that_are_strings_are_not_ranked():
+    """As strings, 9 would be ranked before 10."""
+    run = results(a=[("x", "10"), ("y", "9")])
+    message = "the column score must hold numbers, found '10'; convert it first"
+    for call in (
+        lambda: evaluate(run, qrels(a={"x": 1}), RR),
+        lambda: strictly_ordered(run),
+        lambda: judge(run.assign(query="?", text=run["docno"])),
+        lambda: kendall_tau(run, qrels(a={"x": 1, "y": 2})),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    with pytest.raises(ValueError, match="the column rank must hold numbers, found '10'"):
+        evaluate(results(a=[("x", 1.0), ("y", 1.0)]).assign(rank=["10", "9"]), qrels(a={"x": 1}), RR)
+    numbers = run.assign(score=[10, None]).astype({"score": object})
+    assert evaluate(numbers, qrels(a={"x": 1}), RR).loc["RR", "mean"] == 1.0
+
+
+def test_kendall_tau_refuses_grades_that_are_strings():
+    run = results(a=[("x", 1.0), ("y", 0.5)])
+    with pytest.raises(ValueError, match="the column label must hold numbers, found '10'"):
+        kendall_tau(run, qrels(a={"x": "10", "y": "9"}))
 
 
 def test_evaluate_refuses_other_mistakes():

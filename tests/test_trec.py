@@ -233,7 +233,7 @@ def test_what_a_file_cannot_hold_is_not_written(tmp_path: Path) -> None:
         ({"docno": "a b"}, "ids with white space or none: docno 'a b'"),
         ({"qid": ""}, "ids with white space or none: qid ''"),
         ({"score": float("-inf")}, "the score -inf of docno 'x'"),
-        ({"score": "1.0"}, "scores must be numbers, found '1.0'"),
+        ({"score": "1.0"}, "the column score must hold numbers, found '1.0'"),
     ):
         with pytest.raises(ValueError, match=message):
             write_run(frame.assign(**change), tmp_path / "run.trec")
