@@ -37,7 +37,16 @@ if TYPE_CHECKING:
 
 FORMAT = "larpo_ir log-probabilities 1"  # part of every fingerprint: other rules for keys, other files
 LOCK_TIMEOUT = 120.0  # seconds
-CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+# What SQLite says of a file that is in order but out of reach; anything else it says of one that is not ours.
+OUT_OF_REACH = {
+    sqlite3.SQLITE_BUSY: f"another process has locked it for {LOCK_TIMEOUT:.0f} seconds; wait for that to end",
+    sqlite3.SQLITE_LOCKED: "another process has locked it; wait for that to end",
+    sqlite3.SQLITE_READONLY: "it may not be written to; make it writable, or choose another directory",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; see who may read and write it and its directory",
+    sqlite3.SQLITE_PERM: "it may not be opened; see who may read and write it",
+    sqlite3.SQLITE_FULL: "the disk is full; make room",
+    sqlite3.SQLITE_IOERR: "the disk cannot be read or written; see to it",
+}
 
 # Settings that loading, saving or training changes without changing what the model computes. Anything not named
 # here counts: a value computed twice costs time, a wrong one costs the result.
@@ -159,7 +168,7 @@ class LogprobCache:
     (`larpo_ir.tokenization.TokenizedList`), `variant` is explained in the module. Values come back exactly as they
     were put, as double-precision floats; putting one again replaces it.
 
-    Raises `ValueError` for a file that is no cache or is damaged, naming it.
+    Raises `ValueError` for a file that is no cache, is damaged or out of reach, naming it.
 
     >>> import tempfile
     >>> from larpo_ir.tokenization import TokenizedList
@@ -197,7 +206,7 @@ class LogprobCache:
                 return [
                     [None] * len(tokens.completion_ids) for tokens in lists
                 ]  # another process is making it
-            return [[_look_up(database, key) for key in _keys(tokens, variant)] for tokens in lists]
+            return [[_look_up(database, path, key) for key in _keys(tokens, variant)] for tokens in lists]
 
     def put(
         self,
@@ -226,18 +235,25 @@ def _database(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         with closing(sqlite3.connect(path, timeout=LOCK_TIMEOUT, isolation_level=None)) as database:
             yield database
-    except sqlite3.DatabaseError as error:
-        if (getattr(error, "sqlite_errorcode", 0) & 0xFF) not in CORRUPT:
-            raise
-        raise ValueError(
-            f"{path} is not a readable cache of log-probabilities ({error}): delete it, and its values will be"
-            " computed again"
-        ) from None
+    except sqlite3.Error as error:
+        reason = OUT_OF_REACH.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+        if reason is not None and not path.is_dir():
+            raise ValueError(f"{path}: {reason} ({error})") from None
+        raise _damaged(path, str(error)) from None
 
 
-def _look_up(database: sqlite3.Connection, key: bytes) -> float | None:
+def _damaged(path: Path, reason: str) -> ValueError:
+    return ValueError(
+        f"{path} is not a readable cache of log-probabilities ({reason}): delete it, and its values will be computed"
+        " again"
+    )
+
+
+def _look_up(database: sqlite3.Connection, path: Path, key: bytes) -> float | None:
     found = database.execute("SELECT logprob FROM logprobs WHERE key = ?", (key,)).fetchone()
-    return None if found is None else float(found[0])
+    if found is not None and not isinstance(found[0], float):
+        raise _damaged(path, f"it holds {found[0]!r:.40} for a number")
+    return None if found is None else found[0]
 
 
 def _keys(tokens: TokenizedList, variant: str) -> Iterator[bytes]:

@@ -6,9 +6,11 @@ import copy
 import math
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -242,6 +244,56 @@ def test_a_damaged_file_is_named_and_may_be_deleted(cache, damage):
         assert "\n" not in str(raised.value)
     path.unlink()
     assert cache.get(POLICY, lists[:1]) == [[None]]
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("CREATE TABLE other (a)", "no such table: logprobs"),
+        (
+            "CREATE TABLE logprobs (key BLOB PRIMARY KEY, value REAL)",
+            "no such column: logprob|has no column named",
+        ),
+        (
+            "CREATE VIEW logprobs AS SELECT 1 AS key, 2 AS logprob",
+            "cannot modify logprobs because it is a view",
+        ),
+    ],
+)
+def test_a_database_of_something_else_is_named(cache, script, reason):
+    path = cache.path(POLICY)
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(script)
+    lists = [TokenizedList([1], [[2]])]
+    with pytest.raises(ValueError, match=rf"not a readable cache of log-probabilities \(.*({reason})"):
+        cache.put(POLICY, lists, cache.get(POLICY, lists) and [[-1.0]])
+
+
+def test_a_value_that_is_no_number_is_named(cache):
+    lists = [TokenizedList([1], [[2]])]
+    cache.put(POLICY, lists, [[-1.0]])
+    for value in ("text", b"bytes"):
+        with closing(sqlite3.connect(cache.path(POLICY))) as database, database:
+            database.execute("UPDATE logprobs SET logprob = ?", (value,))
+        with pytest.raises(ValueError, match=r"not a readable cache .* for a number\): delete it"):
+            cache.get(POLICY, lists)
+
+
+def test_a_folder_in_its_place_and_a_lock_are_one_line(cache, monkeypatch):
+    lists = [TokenizedList([1], [[2]])]
+    cache.path(POLICY).mkdir(parents=True)
+    with pytest.raises(ValueError, match="is not a readable cache of log-probabilities") as raised:
+        cache.get(POLICY, lists)
+    assert "\n" not in str(raised.value)
+    cache.put(OTHER, lists, [[-1.0]])
+    monkeypatch.setattr("larpo_ir.logprob_cache.LOCK_TIMEOUT", 0.05)
+    with closing(sqlite3.connect(cache.path(OTHER), isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(ValueError, match=r"another process has locked it .*database is locked"):
+            cache.put(OTHER, lists, [[-2.0]])
+        other.execute("ROLLBACK")
+    assert cache.get(OTHER, lists) == [[-1.0]]
 
 
 PREAMBLE = """
