@@ -1,0 +1,254 @@
+"""Chat templates: how a chat becomes text, and what a template writes around it.
+
+What a template writes is read off the template itself: small chats of made-up words are rendered, and the text
+between these words is the template's. No list of model names is needed, and a template that a user wrote is read like
+any other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from larpo_ir.chats import Messages, check_prompt, clean_chat, is_chat
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# A header without any of these, such as `USER:`, is a word that prose may hold, too.
+_MARKUP = re.compile(r"<\S+>|\[/?[A-Z_]+\]")
+_FIRST_PIECE = re.compile(r"\s|<[^<>]*>|\S+")
+_WORDS_OF_ERRORS = 300  # characters
+
+
+def render(tokenizer: PreTrainedTokenizerBase, chat: Messages, **options: Any) -> str:
+    """A chat as its template writes it. `options` are those of `apply_chat_template`.
+
+    Raises a one-line `ValueError` with the template's own words where it refuses the chat or fails on it.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        raise ValueError(
+            "the tokenizer has no chat template, so it cannot read a chat: give strings or a template"
+        )
+    try:
+        return str(tokenizer.apply_chat_template(chat, tokenize=False, **options))
+    except Exception as error:  # a template is a program: it may raise whatever Python can
+        words = " ".join(str(error).split())[:_WORDS_OF_ERRORS] or "it gives no reason"
+        kind = "" if type(error).__name__ == "TemplateError" else f"{type(error).__name__}: "
+        raise ValueError(f"the chat template refuses this chat: {kind}{words}") from None
+
+
+def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str | Messages) -> str:
+    """The text a prompt becomes: itself, or its chat template by TRL's rules.
+
+    Raises `ValueError` when a chat is empty, holds what `larpo_ir.chats` does not support, ends in a role other than
+    user, tool or assistant, or is refused by the template.
+    """
+    if isinstance(prompt, str):
+        return prompt
+    chat = clean_chat(prompt)
+    if not is_chat(chat):
+        raise ValueError(f"a prompt must be a string or a list of chat messages, got {prompt!r:.60}")
+    check_prompt(chat)
+    goes_on = chat[-1]["role"] == "assistant"
+    return render(tokenizer, chat, add_generation_prompt=not goes_on, continue_final_message=goes_on)
+
+
+@dataclass(frozen=True)
+class Template:
+    """What a chat template writes around messages. All of it is empty where there is no template.
+
+    * `start`: what stands before the first turn and is none of it: the BOS token.
+    * `headers`: what stands before a message of each role, such as `<|im_start|>user`.
+    * `opening` and `asks`: what stands before the first question, and what asks for an answer behind it.
+    * `lead`: what stands between `asks` and an answer, such as Qwen 3's empty `<think>` block.
+    * `ending`: what ends an answer, up to the token `end_id` whose text is `end`; `behind`: what follows that token.
+    """
+
+    start: str = ""
+    headers: tuple[str, ...] = ()
+    opening: str = ""
+    asks: str = ""
+    lead: str = ""
+    ending: str = ""
+    end: str = ""
+    end_id: int | None = None
+    behind: str = ""
+    _pattern: re.Pattern[str] | None = field(init=False, repr=False, compare=False, default=None)
+
+    def __post_init__(self) -> None:
+        if self.headers:
+            object.__setattr__(self, "_pattern", re.compile("|".join(map(re.escape, self.headers))))
+
+    def wrote(self, text: str) -> bool:
+        """Whether a text carries this template's marks: one of its headers, or the opening words and the last ones
+        where its headers are mere words."""
+        if self._pattern is not None:
+            return self._pattern.search(text) is not None
+        first, last = self.opening.strip(), self.asks.strip()
+        return (
+            bool(first and last)
+            and text.removeprefix(self.start).lstrip().startswith(first)
+            and (text.rstrip().endswith(last))
+        )
+
+    def lead_before(self, text: str) -> str:
+        """What the template writes before an answer, unless the answer itself begins like that."""
+        piece = _FIRST_PIECE.match(self.lead)
+        return "" if piece is None or text.startswith(piece.group()) else self.lead
+
+    def cut(self, text: str) -> str:
+        """A rendered chat that ends with an answer, without what stands behind the end of this turn."""
+        where = text.rfind(self.end) + len(self.end) if self.end else -1
+        if where >= len(self.end) and (not text[where:].strip() or text[where:] == self.behind):
+            return text[:where]
+        return text if self.behind.strip() else text.removesuffix(self.behind)
+
+
+_NO_TEMPLATE = Template()
+_known: WeakKeyDictionary[Any, tuple[Any, Template]] = WeakKeyDictionary()
+
+
+def template_of(tokenizer: PreTrainedTokenizerBase) -> Template:
+    """What a tokenizer's chat template writes; remembered as long as tokenizer and template stay the same."""
+    if not getattr(tokenizer, "chat_template", None):
+        return _NO_TEMPLATE
+    key = (tokenizer.chat_template, tokenizer.bos_token, tokenizer.eos_token)
+    known = _known.get(tokenizer)
+    if known is None or known[0] != key:
+        known = _known[tokenizer] = (key, _read(tokenizer))
+    return known[1]
+
+
+def is_templated(tokenizer: PreTrainedTokenizerBase, text: str) -> bool:
+    """Whether a string already carries the marks of this tokenizer's own chat template.
+
+    The marks are what the template writes before a message of each role, such as `<|im_start|>user`, and anywhere in
+    the text. Where these are mere words (`USER:`), the text must begin and end as the template begins and ends. A BOS
+    token alone is no mark. False without a template.
+    """
+    return template_of(tokenizer).wrote(text)
+
+
+def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The token with which the chat template ends an assistant turn, whatever `eos_token` is.
+
+    It is the first special token behind an answer. None where there is no template, or where it writes no such token.
+    """
+    return template_of(tokenizer).end_id
+
+
+def _read(tokenizer: PreTrainedTokenizerBase) -> Template:
+    for before in ((), ("system",)):  # some templates want a system message
+        asked = _around(tokenizer, *before, "user", ask=True)
+        if asked is not None:
+            break
+    else:
+        return _NO_TEMPLATE
+    told = _around(tokenizer, *before, "user") or asked
+    answered = _around(tokenizer, *before, "user", "assistant")
+    again = _around(tokenizer, *before, "user", "assistant", "user")
+    instructed = _around(tokenizer, "system", "user")
+
+    opening, asks = asked[-2], asked[-1]
+    answer = told[-1] if answered is None else answered[-2]
+    tail = "" if answered is None else answered[-1]
+    end_id, end = _end(tokenizer, tail)
+    at = tail.find(end) + len(end) if end else 0
+
+    written = answer.removeprefix(told[-1])
+    generation = asks.removeprefix(told[-1])
+    user = opening if again is None else again[-2].removeprefix(tail[:at])
+    pieces = [user, _shared(generation, written) if generation else told[-1]]
+    pieces += [instructed[0]] if instructed else []
+    specials = _special_texts(tokenizer)
+    starts = sorted((text for text in specials.start if opening.startswith(text)), key=len)
+    headers = {_header(piece, specials.start) for piece in pieces}
+    marks = tuple(sorted(header for header in headers if header and _is_mark(header, specials.all)))
+    start = starts[-1] if starts and not any(mark.startswith(starts[-1]) for mark in marks) else ""
+    return Template(
+        start=start,
+        headers=marks,
+        opening=opening.removeprefix(start),
+        asks=generation or told[-1],
+        lead=answer.removeprefix(asks) if answered is not None and answer.startswith(asks) else "",
+        ending=tail[:at],
+        end=end,
+        end_id=end_id,
+        behind=tail[at:],
+    )
+
+
+def _around(tokenizer: PreTrainedTokenizerBase, *roles: str, ask: bool = False) -> list[str] | None:
+    """What a template writes before, between and behind messages of these roles; None where it refuses them."""
+    words = [f"Qz{number}zQ" for number in range(len(roles))]
+    chat = [{"role": role, "content": word} for role, word in zip(roles, words, strict=True)]
+    try:
+        text = render(tokenizer, chat, add_generation_prompt=ask)
+    except ValueError:
+        return None
+    pieces = []
+    for word in words:
+        piece, found, text = text.partition(word)
+        if not found:
+            return None
+        pieces.append(piece)
+    return [*pieces, text]
+
+
+@dataclass(frozen=True)
+class _Specials:
+    """Texts of the tokens that are no ordinary words; `start`: those that may stand before a text."""
+
+    all: frozenset[str]
+    start: frozenset[str]
+
+
+def _special_texts(tokenizer: PreTrainedTokenizerBase) -> _Specials:
+    added = frozenset(str(token) for token in tokenizer.added_tokens_encoder)
+    return _Specials(added, frozenset(filter(None, (tokenizer.bos_token, start_text(tokenizer)))))
+
+
+def start_text(tokenizer: PreTrainedTokenizerBase) -> str:
+    """What the tokenizer puts before plain text by itself, as text: its BOS token, or nothing."""
+    with_specials, without = (
+        tokenizer("x")["input_ids"],
+        tokenizer("x", add_special_tokens=False)["input_ids"],
+    )
+    width = len(without)
+    for at in range(len(with_specials) - width + 1):
+        if with_specials[at : at + width] == without:
+            return "".join(tokenizer.convert_ids_to_tokens(with_specials[:at]))
+    return ""
+
+
+def _shared(a: str, b: str) -> str:
+    """The longest common beginning of two texts."""
+    return a[: next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))]
+
+
+def _end(tokenizer: PreTrainedTokenizerBase, tail: str) -> tuple[int | None, str]:
+    """The first special token of what stands behind an answer, and its text."""
+    specials = {*tokenizer.added_tokens_decoder, tokenizer.eos_token_id}
+    for token in tokenizer(tail, add_special_tokens=False)["input_ids"] if tail else ():
+        text = str(tokenizer.convert_ids_to_tokens(token))
+        if token in specials and text in tail:
+            return int(token), text
+    return None, ""
+
+
+def _header(piece: str, starts: Iterable[str]) -> str:
+    """What is written before a message, without a BOS token that other marks follow."""
+    header = piece.strip()
+    for start in starts:
+        rest = header.removeprefix(start).strip()
+        if rest != header and (not rest or _MARKUP.search(rest)):
+            return rest
+    return header
+
+
+def _is_mark(header: str, specials: frozenset[str]) -> bool:
+    return _MARKUP.search(header) is not None or any(text in header for text in specials if text.strip())
