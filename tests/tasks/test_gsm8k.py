@@ -330,6 +330,9 @@ def test_nothing_is_computed(mark: str, tower: str) -> None:
 
 HOSTILE = [
     "9", "1,111", "1.", "1/", "1 = ", "(1)", "1 000", " 000", "$", " ", "\n", "#", "#### 1+", "\\boxed{",
+    "- ", "-", "$-", "$- ", "= - ", "is - ", "answer is -", "minus ", "negative ", "1'000", "1_000",
+    "9{,}000", "{-", "-**", "-(", "1 and ", "&minus;", "<b>", "-1", "~", "1~", "\\,", "\\text{",
+    "\\overline{", "-\\boxed{", "1 000 ", "answer is 1 000",
     "\\frac{1}", "<<1=", "**", "** 1", "answer ", "answer is ", "answer: ", "\nanswer\n", "Q: 1\n",
     "Question:\n", "1. a\n", "<answer>(", "</think>", "½", "(", "a",
 ]  # fmt: skip

@@ -1,0 +1,100 @@
+r"""Which number of a text is its answer: marks by their strength, and what counts where there is none."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+from larpo_ir.tasks.gsm8k.numerals import NUMBER, NUMBER_AHEAD, OPERATOR, chain, number, resolve
+from larpo_ir.tasks.gsm8k.spelling import grouped, plain
+
+_LEAD = (  # what may stand between a mark and its number
+    r"(?:[\s*_`\"'“”‘’«„‹(\[{:=≈$\\>|+—]"
+    r"|(?:about|around|approximately|roughly|exactly|simply|just|only|thus|therefore|equal to|a total of)\b)*+"
+)
+_LINE_LEAD = _LEAD.replace(r"\s", r" \t")
+_NOT_A_STEP = r"(?![0-9]{1,2}+[.):][ \t]+\S)"  # `#### 1. First, ...` is a heading
+_NOT_REASONING = rf"(?!{NUMBER}[ \t)%]*+{OPERATOR}[ \t($]*+[0-9])"  # `Answer: 16 - 3 = 13 eggs, then ...`
+_ANSWER = r"(?<!to )\banswer\b[*_\"'`]{0,4}"  # the noun: `To answer this, ...` announces no number
+
+_MARKS = (  # strongest level first; within a level, the last occurrence counts
+    (
+        rf"(?<!\#)\#{{4,}}+{_LEAD}{_NOT_A_STEP}",  # #### 18
+        r"\\f?box(?:ed)?\s{0,5}(?:\{[^}0-9\n]{0,80}?|(?=[0-9]))",  # \boxed{18}, \boxed{x = 5}, \boxed5
+        r"(?:\x08|\bb)oxed\s{0,5}\{[^}0-9\n]{0,80}?",  # where the backslash was lost, or read as \b
+        rf"<(?:final[ _-]?)?ans(?:wer)?>{_LEAD}",  # <answer>18</answer>
+    ),
+    (
+        # The (final) answer (to the question) is 18
+        rf"{_ANSWER}(?:,? (?:to|for|of|in|here|so|should|would|will|must|then|therefore|thus)\b"
+        rf"(?:(?!not\b|n't)[^.:=0-9\n]){{0,60}}?)?,? (?:is|are|be|equals)\b{_LEAD}",
+        # Answer: 18 | Answer (in dollars): 18
+        rf"{_ANSWER} ?(?:\([^()\n]{{0,40}}\)|in [a-z]{{1,20}})?[*_\"'` ]{{0,4}}[:=]{_LINE_LEAD}{_NOT_REASONING}",
+        # **Final Answer** as a heading, the number below it
+        r"^[^\w\n]{0,10}(?:(?:the|final|correct) ){0,2}answer[^\w\n]{0,10}\n"
+        rf"{_LEAD}{_NOT_A_STEP}{_NOT_REASONING}",
+        rf"(?:^[^\w\n]{{0,10}}|[.?!]\s{{1,3}})A:{_LINE_LEAD}{_NOT_REASONING}",  # A: 18
+    ),
+)
+_marks = [
+    re.compile(f"(?:{'|'.join(level)}){NUMBER_AHEAD}", re.IGNORECASE | re.MULTILINE) for level in _MARKS
+]
+_bold = re.compile(
+    rf"\*\*(?=\S)[$(\[{{\\ :=≈+_`\"'“‘]{{0,9}}{NUMBER_AHEAD}(?=(?:[^*\n]|\*(?!\*)){{1,60}}\*\*)"
+)
+# `x - ` of \boxed{x - 3}, `√{` of \boxed{\sqrt{25}}
+_left_to_compute = re.compile(r"ox(?:ed)?\s{0,5}\{.*(?:[\w)}\]] ?[-+*/^]|[√±][-({\[]?)\s?\Z")
+_list_item = re.compile(r"^[ \t>*#-]{0,8}[0-9]{1,2}[.)][ \t]+(?=[^\W0-9]|[*\"'$\\(])", re.MULTILINE)
+_clause_end = re.compile(r"[.!?;,](?=\s)|\n")
+_next_question = re.compile(
+    r"^[ \t*#>]{0,8}(?:(?:Q|Question|Human|User)[ \t*]{0,4}:|Instruction\b)"
+    r"|(?<!\w)Q:|</s>|\[INST\]|<\|(?:im_start|im_end|eot_id|end|endoftext|user|start_header_id)\|>",
+    re.MULTILINE,
+)
+
+
+def _own_answer(text: str) -> str:
+    """The text up to where it turns to another question after it has answered this one."""
+    question = _next_question.search(text)
+    if question and not number.search(text, 0, question.start()):  # it restates its own question first
+        marks = [mark.end() for mark in (level.search(text) for level in _marks) if mark]
+        question = _next_question.search(text, min(marks)) if marks else None
+    return text[: question.start()] if question else text
+
+
+def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    match = None
+    for match in pattern.finditer(text):  # noqa: B007
+        pass
+    return match
+
+
+def read(text: str) -> Fraction | None:
+    """The final answer of a text as an exact number; None when it has none."""
+    text = plain(text)
+    reasoning, _, rest = text.rpartition("</think>")
+    text = _own_answer(rest if reasoning and number.search(rest) else text)
+    for level in _marks:
+        if mark := _last(level, text):
+            return (
+                None if _left_to_compute.search(mark[0]) else resolve(chain.match(*grouped(text, mark.end())))
+            )
+    without_items = _list_item.sub("", text)
+    return _unmarked(without_items if number.search(without_items) else text)
+
+
+def _unmarked(text: str) -> Fraction | None:
+    """The last number of a text, save that a bold number of its line or an equation of its clause comes first."""
+    chains = list(chain.finditer(text))
+    while chains and resolve(chains[-1]) is None:
+        chains.pop()
+    if not chains:
+        return None
+    last = chains[-1]
+    line_start, line_end = text.rfind("\n", 0, last.start()) + 1, text.find("\n", last.end())
+    if bold := _last(_bold, text[line_start : line_end if line_end >= 0 else len(text)]):
+        return resolve(chain.match(bold.string, bold.end()))
+    boundary = _last(_clause_end, text[: last.start()])
+    clause = [chain for chain in chains if boundary is None or chain.start() >= boundary.end()]
+    equations = [chain for chain in clause if set("=≈") & set(chain[0])]
+    return next((v for chain in reversed(equations) if (v := resolve(chain)) is not None), resolve(last))
