@@ -79,7 +79,7 @@ def _check_characters(value: Any) -> None:
             try:
                 part.encode()
             except UnicodeEncodeError:
-                raise _Refused("a string holds half of a surrogate pair, which is no character") from None
+                raise _Refused("text holds half a surrogate pair, which is no character") from None
         elif isinstance(part, (list, dict)):
             rest.extend(_parts(part))
             rest.extend(part if isinstance(part, dict) else ())

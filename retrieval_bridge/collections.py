@@ -20,6 +20,7 @@ import pandas as pd
 
 from larpo_ir.records import Located, Row, read_lines, read_records, read_table
 from larpo_ir.results import docno_of
+from larpo_ir.text_files import first_line
 from retrieval_bridge.rows import (
     CORPUS_FILES,
     DOCNO_FIELDS,
@@ -35,6 +36,7 @@ from retrieval_bridge.rows import (
     passage_of,
     qrels_frame,
     read_corpus,
+    stamps_of,
     topics_frame,
 )
 
@@ -55,6 +57,10 @@ class Collection(ABC):
     @abstractmethod
     def corpus(self) -> Iterator[Passage]:
         """The passages, one after another: `docno`, `title` (may be empty) and `text`."""
+
+    def source(self) -> dict[str, Any] | None:
+        """What says cheaply that the corpus is still the same, None where only reading it says so."""
+        return None
 
     @abstractmethod
     def _topics(self, split: str) -> pd.DataFrame: ...
@@ -117,6 +123,9 @@ class BeirCollection(Collection):
 
     def corpus(self) -> Iterator[Passage]:
         return read_corpus(self.corpus_path)
+
+    def source(self) -> dict[str, Any] | None:
+        return stamps_of([self.corpus_path])
 
     def _read_queries(self) -> pd.DataFrame:
         def topic(where: str, row: Row) -> tuple[str, Row]:
@@ -191,7 +200,7 @@ def _question_rows(path: Path) -> Iterator[Located]:
     for where, row in read_table(path, ("question", "answers"), quoted=True):
         try:
             answers = ast.literal_eval(row["answers"])
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             raise ValueError(f"{where}: answers {row['answers']!r} are not a list of strings") from None
         yield where, {**row, "answers": answers}
 
@@ -272,6 +281,9 @@ class QuestionCollection(Collection):
     def corpus(self) -> Iterator[Passage]:
         return self._union() if self.corpus_path is None else read_corpus(self.corpus_path)
 
+    def source(self) -> dict[str, Any] | None:
+        return stamps_of(self.files.values() if self.corpus_path is None else [self.corpus_path])
+
     def _union(self) -> Iterator[Passage]:
         seen: set[str] = set()
         for split in self.splits:
@@ -334,8 +346,8 @@ class TrecCollection(Collection):
 
     Args:
         corpus: a corpus file or folder (see `read_corpus`).
-        topics: the file of topics of every split: `qid <tab> query`, or what `pt.io.read_topics` reads: TREC's
-            `<top>` (the title is the query), XML (`<query>` or `<title>`), or one query per line behind its id.
+        topics: the file of topics of every split: one query per line behind its id (and a tab, a blank or a colon),
+            or what `pt.io.read_topics` reads: TREC's `<top>` (the title is the query), XML (`<query>` or `<title>`).
         qrels: the file of qrels, `qid iteration docno label`, of those splits that have one.
     """
 
@@ -358,13 +370,16 @@ class TrecCollection(Collection):
     def corpus(self) -> Iterator[Passage]:
         return read_corpus(self.corpus_path)
 
+    def source(self) -> dict[str, Any] | None:
+        return stamps_of([self.corpus_path])
+
     def _read_topics(self, split: str) -> pd.DataFrame:
         path = self.topics_paths[split]
         first = next((line for _, line in read_lines(path) if line.strip()), "")
-        if "\t" in first and not first.lstrip().startswith("<"):
-            return topics_frame(read_table(path, ("qid", "query")), path)
-        rows = _pyterrier_topics(path, first).to_dict("records")
-        return topics_frame(((str(path), row) for row in rows), path)
+        if first.lstrip().startswith("<"):
+            return topics_frame(_marked_topics(path, first), path)
+        rows = read_table(path, ("qid", "query")) if "\t" in first else _line_topics(path)
+        return topics_frame(rows, path)
 
     def _topics(self, split: str) -> pd.DataFrame:
         return self._read(split)
@@ -377,18 +392,32 @@ class TrecCollection(Collection):
         return qrels_frame(rows, self._topics(split)["qid"], self.topics_paths[split], path)
 
 
-def _pyterrier_topics(path: Path, first: str) -> pd.DataFrame:
+TOPIC_LINE = re.compile(r"\s*([^:\s]+)[:\s]+(\S.*)")
+
+
+def _line_topics(path: Path) -> Iterator[Located]:
+    """A query on every line, behind its id and a blank or colon; lines that begin with # say something else."""
+    for number, line in read_lines(path):
+        if not line.strip() or line.startswith("#"):
+            continue
+        if (found := TOPIC_LINE.match(line)) is None:
+            raise ValueError(f"{path}:{number}: no query behind an id; expected `qid query` on every line")
+        yield f"{path}:{number}", {"qid": found[1], "query": found[2].strip()}
+
+
+def _marked_topics(path: Path, first: str) -> Iterator[Located]:
+    """Topics in TREC's mark-up, as PyTerrier reads it."""
     import pyterrier as pt
 
     try:
         if first.lstrip().lower().startswith("<top>"):
-            return pt.io.read_topics(str(path), "trec")
-        if first.lstrip().startswith("<"):
-            return pt.io.read_topics(str(path), "trecxml", tags=["query", "title"])
-        return pt.io.read_topics(str(path), "singleline")
+            topics = pt.io.read_topics(str(path), "trec")
+        else:
+            topics = pt.io.read_topics(str(path), "trecxml", tags=["query", "title"])
     except Exception as error:  # its parsers fail in their own ways, none of which says what the file lacks
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path}: not topics that PyTerrier can read ({reason})") from None
+        raise ValueError(f"{path}: not topics that PyTerrier can read ({first_line(error)})") from None
+    for row in topics.to_dict("records"):
+        yield str(path), row
 
 
 TREC_FILE = re.compile(r"(?P<kind>topics|qrels)\.(?P<split>.+?)(\.[A-Za-z]+)?(\.gz)?")
@@ -439,6 +468,12 @@ class IRDatasetsCollection(Collection):
             if text is None:
                 row["title"], text = "", document.default_text()
             yield passage_of({**row, "text": text}, f"{self.name}: document {document.doc_id!r}")
+
+    def source(self) -> dict[str, Any] | None:
+        try:
+            return stamps_of([Path(self.dataset.docs_path())])
+        except Exception:  # of a data set that is made of others, or by a program
+            return None
 
     def _topics(self, split: str) -> pd.DataFrame:
         def topic(query: Any) -> Located:

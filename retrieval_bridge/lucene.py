@@ -40,12 +40,15 @@ class Lucene:
 
     @staticmethod
     def build(passages: Passages, directory: Path, k1: float, b: float, threads: int) -> None:
-        """Index in batches. Documents are named by place, padded, since Anserini breaks ties by the name as text."""
+        """Index in batches. Documents are named by place, padded, since Anserini breaks ties by the name as text.
+
+        An empty passage is a blank, since Anserini leaves out documents of no characters.
+        """
         indexer, _ = lucene()
         writer = indexer(str(directory), threads=threads)
         for start in range(0, len(passages), PASSAGES_AT_ONCE):
             texts = passages.full_texts(start, start + PASSAGES_AT_ONCE)
-            documents = [{"id": f"{start + n:012d}", "contents": text} for n, text in enumerate(texts)]
+            documents = [{"id": f"{start + n:012d}", "contents": text or " "} for n, text in enumerate(texts)]
             writer.add_batch_raw([json.dumps(document) for document in documents])
         writer.close()
 

@@ -10,17 +10,20 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from itertools import islice
+from contextlib import contextmanager, suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from larpo_ir.results import rank_results
+from larpo_ir.results import rank_results, write_atomically
+from larpo_ir.text_files import first_line
+from retrieval_bridge.rows import string_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
 
 MANIFEST = "passages.json"
 INDEX = "index.json"  # lies in the folder of an index, beside which the passages are
-COMPARED = 1000  # passages by which a collection on disk is recognised
 COLUMNS = ("docno", "title", "text")
 RESULTS = ["qid", "query", "docno", "title", "text", "score", "rank"]
 
@@ -62,11 +64,21 @@ def written_whole(directory: str | os.PathLike[str]) -> Iterator[Path]:
 class Passages:
     """Passages by place: `len(p)`, `p.frame([3, 0])`, `p.full_texts(0, 64)`, `p.places_of(["p3"])`.
 
-    Made by `build` and opened by `load`; `fingerprint` names the content.
+    Made by `build` and opened by `load`; `fingerprint` names the content, `empty` is how many have no text, and
+    `source` what said when they were written where they come from. `temporary`: nobody chose their folder.
     """
 
-    def __init__(self, directory: Path, dataset: Dataset, name: str, fingerprint: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        dataset: Dataset,
+        name: str,
+        fingerprint: str,
+        empty: int = 0,
+        source: Any = None,
+    ) -> None:
         self.directory, self.dataset, self.name, self.fingerprint = directory, dataset, name, fingerprint
+        self.empty, self.source, self.temporary = empty, source, False
         self._place_of: dict[str, int] | None = None
 
     @classmethod
@@ -75,48 +87,81 @@ class Passages:
     ) -> Passages:
         """Write passages (`docno, title, text`) to a folder, streaming; a crash or an error leaves nothing there.
 
-        Raises `ValueError` for no passages at all, a passage with neither title nor text, and a docno met twice.
+        A passage with neither title nor text keeps its place; a warning counts such passages. Raises `ValueError` for
+        no passages at all, for nothing but empty ones, and for a docno met twice.
         """
         import xxhash
         from datasets import Dataset, Features, Value
         from datasets.arrow_writer import ArrowWriter
 
-        rows: Any = corpus.corpus() if hasattr(corpus, "corpus") else corpus
-        digest, ids = xxhash.xxh3_128(), []
+        rows = corpus.corpus() if hasattr(corpus, "corpus") else corpus
+        source = corpus.source() if hasattr(corpus, "source") else None
+        content, ids, empty = Fingerprint(), [], list[str]()
         features = Features({name: Value("large_string" if name == "text" else "string") for name in COLUMNS})
         with written_whole(directory) as filling:
             with ArrowWriter(features=features, path=str(filling / "data.arrow")) as writer:
-                for row in rows:
-                    docno, title, text = str(row["docno"]), row.get("title") or "", row["text"] or ""
-                    if not (title.strip() or text.strip()):
-                        raise ValueError(f"passage {docno!r} has no text; leave it out of the corpus")
-                    content = f"{len(docno)} {docno}{len(title)} {title}{len(text)} {text}"
-                    digest.update(content.encode("utf-8", "surrogatepass"))
-                    ids.append(xxhash.xxh3_64_intdigest(docno.encode()))
-                    writer.write({"docno": docno, "title": title, "text": text})
+                for passage in map(checked, rows):
+                    content.add(passage)
+                    ids.append(xxhash.xxh3_64_intdigest(passage["docno"].encode()))
+                    if not (passage["title"].strip() or passage["text"].strip()):
+                        empty.append(passage["docno"])
+                    writer.write(passage)
                 writer.finalize()
             if not ids:
                 raise ValueError(f"the corpus is empty: there is nothing to index in {directory}")
+            if len(empty) == len(ids):
+                raise ValueError(f"none of the {len(ids)} passages has a text: there is nothing to index")
             dataset = Dataset.from_file(str(filling / "data.arrow"))
             _refuse_duplicates(np.array(ids, dtype=np.uint64), dataset)
+            name = getattr(corpus, "name", "")
             manifest = {
-                "name": getattr(corpus, "name", ""), "passages": len(ids), "fingerprint": digest.hexdigest(),
+                "name": name, "passages": len(ids), "fingerprint": content.hexdigest(), "empty": len(empty),
+                "source": source,
             }  # fmt: skip
-            (filling / MANIFEST).write_text(json.dumps(manifest) + "\n")
+            (filling / MANIFEST).write_text(json.dumps(manifest) + "\n", encoding="utf-8")
             del dataset
+        if empty:
+            warnings.warn(
+                f"{name or 'the corpus'}: {len(empty)} of {len(ids)} passages have neither title nor text, such as "
+                f"{empty[0]!r}; they are indexed as empty ones",
+                stacklevel=2,
+            )
         return cls.load(directory)
 
     @classmethod
     def load(cls, directory: str | os.PathLike[str]) -> Passages:
-        """Open what `build` wrote. Raises `FileNotFoundError` where there is nothing."""
+        """Open what `build` wrote.
+
+        Raises `FileNotFoundError` where there is nothing, and `ValueError` for what is damaged.
+        """
         from datasets import Dataset
 
         directory = Path(directory)
         if not (directory / MANIFEST).is_file():
             raise FileNotFoundError(f"{directory}: no passages there; make them with retrieval-bridge index")
-        manifest = json.loads((directory / MANIFEST).read_text())
-        dataset = Dataset.from_file(str(directory / "data.arrow"))
-        return cls(directory, dataset, manifest["name"], manifest["fingerprint"])
+        try:
+            manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+            known = (
+                manifest["name"],
+                manifest["fingerprint"],
+                manifest.get("empty", 0),
+                manifest.get("source"),
+            )
+            dataset = Dataset.from_file(str(directory / "data.arrow"))
+            if len(dataset) != manifest["passages"] or set(dataset.column_names) != set(COLUMNS):
+                raise ValueError(f"{len(dataset)} passages instead of {manifest['passages']}")
+        except Exception as error:  # JSON's, of its content, Arrow's: damage has many names
+            raise ValueError(
+                f"{directory}: these passages are damaged ({first_line(error)}); delete the folder and index again"
+            ) from None
+        return cls(directory, dataset, *known)
+
+    def note(self, source: Any) -> None:
+        """Remember where the same passages were found, if the folder may be written to."""
+        path = self.directory / MANIFEST
+        manifest = {**json.loads(path.read_text(encoding="utf-8")), "source": source}
+        with suppress(OSError):
+            write_atomically(path, json.dumps(manifest) + "\n")
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -153,6 +198,30 @@ class Passages:
                 f"document {unknown!r} is not among the {len(self)} passages of {self.directory}"
             )
         return np.array([self._place_of[docno] for docno in wanted], dtype=np.int64)
+
+
+class Fingerprint:
+    """32 hexadecimal digits that name the content of passages, in their order."""
+
+    def __init__(self) -> None:
+        import xxhash
+
+        self._digest = xxhash.xxh3_128()
+
+    def add(self, passage: Mapping[str, str]) -> None:
+        docno, title, text = (passage[name] for name in COLUMNS)
+        self._digest.update(f"{len(docno)} {docno}{len(title)} {title}{len(text)} {text}".encode())
+
+    def hexdigest(self) -> str:
+        return str(self._digest.hexdigest())
+
+
+def checked(row: Mapping[str, Any]) -> dict[str, str]:
+    """A passage as it is written. Raises `ValueError` for text that is none."""
+    passage = {"docno": str(row["docno"]), "title": row.get("title") or "", "text": row["text"] or ""}
+    for name, value in passage.items():
+        string_of(value, name, f"passage {passage['docno']!r:.60}")
+    return passage
 
 
 def results_frame(
@@ -203,8 +272,8 @@ def passages_of(
     """The passages of a collection on disk under `path/passages`, made unless they are there.
 
     A string is what `load_collection` knows, or a root folder in which passages lie already. Without a `path` they
-    lie in a temporary folder. Raises `ValueError` where other passages lie under `path`, of which the first 1,000 are
-    compared, and where `path` is an index itself.
+    lie in a temporary folder. Raises `ValueError` where other passages lie under `path`, and where `path` is an index
+    itself. The corpus is read to compare them, unless its files are unchanged since they were read.
     """
     if isinstance(collection, Passages):
         return collection
@@ -218,6 +287,7 @@ def passages_of(
         if collection not in _BUILT:
             root = Path(tempfile.mkdtemp(prefix="retrieval_bridge-"))
             passages = _BUILT[collection] = Passages.build(collection, root / "passages")
+            passages.temporary = True
             weakref.finalize(passages, shutil.rmtree, root, ignore_errors=True)
         return _BUILT[collection]
     if (Path(path) / INDEX).is_file():
@@ -226,9 +296,24 @@ def passages_of(
     if not (there / MANIFEST).is_file():
         return Passages.build(collection, there)
     passages = Passages.load(there)
-    if list(islice(collection.corpus(), COMPARED)) != list(islice(passages, COMPARED)):
-        raise ValueError(
-            f"{there} holds other passages than {collection.name!r} (made from {passages.name!r}); choose another "
-            f"folder, or delete {path} to index again"
-        )
+    source = collection.source()
+    if source is None or source != passages.source:  # unread as long as its files have not changed
+        content = Fingerprint()
+        for passage in map(checked, collection.corpus()):
+            content.add(passage)
+        if content.hexdigest() != passages.fingerprint:
+            raise ValueError(
+                f"{there} holds other passages than {collection.name!r} (made from {passages.name!r}): "
+                f"{_first_difference(passages, collection)}; choose another folder, or delete {path} to index again"
+            )
+        passages.note(source)
     return passages
+
+
+def _first_difference(passages: Passages, collection: Collection) -> str:
+    pairs = zip_longest(passages, map(checked, collection.corpus()))
+    there, here = next((there, here) for there, here in pairs if there != here)
+    if there is None or here is None:
+        return f"{len(passages)} there and {'more' if there is None else 'fewer'} here"
+    differs = [name for name in COLUMNS if there[name] != here[name]]
+    return f"{there['docno']!r} differs in its {', '.join(differs)}"

@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from larpo_ir.records import Located, Row, read_lines, read_records, read_table
+from larpo_ir.records import Located, Row, id_text, read_lines, read_records, read_table
+from larpo_ir.trec import judged_once
 
 Passage = dict[str, str]  # docno, title, text
 
@@ -38,19 +39,17 @@ def string_of(value: Any, what: str, where: str) -> str:
 
 def id_of(row: Row, names: tuple[str, ...], what: str, where: str) -> str:
     value = first_of(row, names)
-    if not isinstance(value, (str, int)):
+    if value is None:
         raise ValueError(f"{where}: no {' or '.join(names)}; every {what} needs an id")
-    return string_of(str(value), "the id", where)
+    return string_of(id_text(value, f"the id of a {what}", where), "the id", where)
 
 
 def passage_of(row: Row, where: str, docno: str | None = None) -> Passage:
-    """A passage from a row. Without an id, `docno` is used; without that it is an error."""
+    """A passage from a row, whose text may be empty. Without an id, `docno` is used; without that it is an error."""
     if not any(name in row for name in TEXT_FIELDS):
         raise ValueError(f"{where}: no {' or '.join(TEXT_FIELDS)}; every passage needs a text")
     title = string_of(row.get("title") or "", "title", where)
     text = string_of(first_of(row, TEXT_FIELDS) or "", "text", where)
-    if not (title.strip() or text.strip()):
-        raise ValueError(f"{where}: a passage without text; give it a text or a title, or take it out")
     if docno is None:
         docno = id_of(row, DOCNO_FIELDS, "passage", where)
     return {"docno": docno, "title": title, "text": text}
@@ -67,18 +66,11 @@ def answers_of(row: Row, where: str) -> list[str] | None:
     return [string_of(answer, "an answer", where) for answer in answers]
 
 
-def label_of(text: Any, where: str) -> int:
-    try:
-        return int(str(text))
-    except ValueError:
-        raise ValueError(f"{where}: label {text!r} is not a whole number") from None
-
-
 def topics_frame(rows: Iterable[tuple[str, Row]], source: object) -> pd.DataFrame:
     """Rows of `qid, query, answers` (None: unknown), checked, as a frame."""
     topics: dict[str, Row] = {}
     for where, row in rows:
-        if row["qid"] in topics:
+        if id_text(row["qid"], "qid", where) in topics:
             raise ValueError(f"{where}: the query id {row['qid']!r} occurs twice; ids must be unique")
         if not string_of(row["query"], "the query", where).strip():
             raise ValueError(f"{where}: the query {row['qid']!r} is empty; give it a text or take it out")
@@ -101,15 +93,19 @@ def judgements(rows: Iterable[tuple[str, str, int]], source: object = None) -> p
 
 
 def qrels_frame(rows: Iterable[Located], known: pd.Series, queries: object, source: object) -> pd.DataFrame:
-    """Rows of `qid, docno, label` as strings, checked against the ids of the queries there are."""
+    """Rows of `qid, docno, label` as strings, checked against the ids of the queries there are.
+
+    A judgement that occurs twice counts once; `ValueError` for one that contradicts an earlier one.
+    """
     qids = set(known)
 
-    def judgement(where: str, row: Row) -> tuple[str, str, int]:
+    def judgement(where: str, row: Row) -> tuple[str, tuple[str, str, str]]:
         if row["qid"] not in qids:
             raise ValueError(f"{where}: unknown query id {row['qid']!r}; {queries} has no such query")
-        return row["qid"], row["docno"], label_of(row["label"], where)
+        return where, (row["qid"], row["docno"], row["label"])
 
-    return judgements((judgement(where, row) for where, row in rows), source)
+    labels = judged_once(judgement(where, row) for where, row in rows)
+    return judgements(((*pair, label) for pair, label in labels.items()), source)
 
 
 def bare(path: Path) -> Path:
@@ -138,6 +134,13 @@ def corpus_of(folder: Path, format_name: str) -> Path:
     return found
 
 
+def stamps_of(paths: Iterable[Path]) -> dict[str, list[int]]:
+    """Size and time of the last change, to the nanosecond, of files and of all files in folders."""
+    files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
+    stats = {str(file.resolve()): file.stat() for file in files if file.is_file()}
+    return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
+
+
 def read_corpus(path: str | os.PathLike[str]) -> Iterator[Passage]:
     """Stream the passages of a corpus file, which may end in `.gz`.
 
@@ -146,7 +149,7 @@ def read_corpus(path: str | os.PathLike[str]) -> Iterator[Passage]:
       one: `docno, text`, not quoted (MS MARCO's collection.tsv);
     * anything else, or a folder of such files: TREC's SGML, `<DOC> <DOCNO>…</DOCNO> … </DOC>`.
 
-    Raises `ValueError` with file and line for a passage without id or without text.
+    A passage may be empty. Raises `ValueError` with file and line for one without id or without a field of text.
     """
     path = existing(path, "corpus")
     if path.is_dir():

@@ -31,7 +31,7 @@ def split_sentences(text: str) -> list[str]:
     >>> split_sentences("Dr. J. Bardeen won twice. He was born in 1908!  (In Madison.) the end")
     ['Dr. J. Bardeen won twice.', 'He was born in 1908!', '(In Madison.) the end']
     """
-    return SENTENCE_END.split(text.strip())
+    return SENTENCE_END.split(text.strip()) if text.strip() else []
 
 
 class SentenceCollection(Collection):

@@ -284,7 +284,7 @@ Question = namedtuple("Question", ["query_id", "text", "answers"])
 
 class LocalDocs(BaseDocs):
     def docs_iter(self) -> Iterator[Any]:
-        return iter([Document("d1", "T", "body one"), Document("d2", "", "body two")])
+        return iter([Document("d1", "T", "body one"), Document("d2", "", "body two"), Document("d3", "", "")])
 
     def docs_cls(self) -> Any:
         return Document
@@ -325,6 +325,7 @@ def test_ir_datasets(registered: str) -> None:
     assert list(collection.corpus()) == [
         {"docno": "d1", "title": "T", "text": "body one"},
         {"docno": "d2", "title": "", "text": "body two"},
+        {"docno": "d3", "title": "", "text": ""},
     ]
     assert collection.topics("dev").to_dict("records") == [{"qid": "1", "query": "who", "answers": ["me"]}]
     assert triples(collection.qrels("dev")) == [("1", "d2", 2)]
@@ -357,7 +358,6 @@ BAD_BEIR = {
         r"corpus\.jsonl:1: no _id or docid .*every passage needs an id",
     ),
     "no text": ("corpus.jsonl", '{"_id": "p9", "title": "a"}', r"corpus\.jsonl:1: no text or "),
-    "blank": ("corpus.jsonl", '{"_id": "p9", "title": "", "text": " "}', r"jsonl:1: a passage without text"),
     "number": (
         "corpus.jsonl",
         '{"_id": "p9", "text": 5}',
@@ -388,6 +388,27 @@ BAD_BEIR = {
         f"{HEADER}q1\tp1\t0.5\n",
         r"dev\.tsv:2: label '0\.5' is not a whole number",
     ),
+    "contradiction": (
+        "qrels/dev.tsv",
+        f"{HEADER}q1\tp1\t1\nq1\tp1\t1.0\nq1\tp1\t0\n",
+        r"dev\.tsv:4: document 'p1' of query 'q1' has the label 0, and 1 above; keep one",
+    ),
+    "a list as an id": (
+        "corpus.jsonl",
+        '{"_id": ["p9"], "text": "a"}',
+        r"corpus\.jsonl:1: the id of a passage is \[",
+    ),
+    "true as an id": (
+        "queries.jsonl",
+        '{"_id": true, "text": "a"}',
+        r"queries\.jsonl:1: the id of a query is True",
+    ),
+    "deep": ("corpus.jsonl", "[" * 3000, r"corpus\.jsonl:1: brackets are nested more than 100 levels"),
+    "a large id": (
+        "queries.jsonl",
+        f'{{"_id": {10**20}, "text": "a"}}',
+        r"queries\.jsonl:1: the number 1000000",
+    ),
     "columns": ("qrels/dev.tsv", f"{HEADER}q1 p1 1\n", r"dev\.tsv:2: 1 columns, expected 3 \(query-id, "),
     "header": (
         "qrels/dev.tsv",
@@ -414,6 +435,81 @@ def test_bad_input_is_one_line_that_says_where(name: str, tmp_path: Path) -> Non
     assert "\n" not in str(caught.value)
 
 
+def test_qrels_and_tables_as_other_programs_write_them(tmp_path: Path) -> None:
+    """With a byte-order mark, CRLF, blank lines, labels such as 1.0, judgements that occur twice."""
+    rows = ["q1\tp1\t1.0", "", "q2\tp2\t-1", "q2\tp1\t0.0", "q1\tp1\t1"]
+    text(beir(tmp_path / "beir") / "qrels" / "dev.tsv", "\ufeff" + "\r\n".join([HEADER.strip(), *rows, ""]))
+    expected = [("q1", "p1", 1), ("q2", "p2", -1), ("q2", "p1", 0)]
+    assert triples(load_collection(tmp_path / "beir").qrels()) == expected
+    folder = trec(tmp_path / "trec")
+    text(folder / "qrels.dev.txt", "\ufeff" + "\r\n".join(row.replace("\t", "  0 \t", 1) for row in rows))
+    text(folder / "topics.dev.tsv", "\ufeffq1\twho won twice\r\n\r\nq2\twhich prize\r\n")
+    collection = load_collection(folder)
+    assert triples(collection.qrels()) == expected
+    assert collection.topics().values.tolist() == [["q1", "who won twice"], ["q2", "which prize"]]
+
+
+def test_topics_on_lines_without_a_tab(tmp_path: Path) -> None:
+    topics = text(
+        trec(tmp_path) / "topics.dev.tsv", "\ufeff# made by hand\r\n\r\nq1  who won: twice \r\nq2:which prize"
+    )
+    assert load_collection(tmp_path).topics().values.tolist() == [
+        ["q1", "who won: twice"],
+        ["q2", "which prize"],
+    ]
+    text(topics, "q1 who\nq2\n")
+    with pytest.raises(ValueError, match=r"topics\.dev\.tsv:2: no query behind an id"):
+        load_collection(tmp_path).topics()
+    text(topics, "\twho\n")
+    with pytest.raises(ValueError, match=r"topics\.dev\.tsv:1: qid is ''; an id is a string"):
+        load_collection(tmp_path).topics()
+
+
+ROW = {"question": "who", "answers": ["me"], "positive_ctxs": [{"passage_id": "1", "text": "a", "title": ""}]}
+EMPTY = {"docno": "none", "title": "", "text": ""}
+
+
+def _beir_with_empty(folder: Path) -> Any:
+    jsonl(
+        beir(folder) / "corpus.jsonl",
+        {"_id": "none", "title": None, "text": None},
+        *({"_id": p["docno"], **p} for p in CORPUS),
+    )
+    return load_collection(folder)
+
+
+def _table_with_empty(folder: Path) -> Any:
+    (trec(folder) / "corpus.jsonl").unlink()
+    text(folder / "collection.tsv", "none\t\np1\ttext\n")
+    return load_collection(folder)
+
+
+def _sgml_with_empty(folder: Path) -> Any:
+    (trec(folder) / "corpus.jsonl").unlink()
+    text(
+        folder / "corpus.trec",
+        "<DOC>\n<DOCNO>none</DOCNO>\n<TEXT> </TEXT>\n</DOC>\n<DOC><DOCNO>p1</DOCNO>a</DOC>\n",
+    )
+    return load_collection(folder)
+
+
+def _questions_with_empty(folder: Path) -> Any:
+    nothing = {"passage_id": "none", "title": "", "text": ""}
+    jsonl(folder / "nq-dev.jsonl", {**ROW, "positive_ctxs": [nothing, *ROW["positive_ctxs"]]})
+    return load_collection(folder)
+
+
+@pytest.mark.parametrize(
+    "make", [_beir_with_empty, _table_with_empty, _sgml_with_empty, _questions_with_empty]
+)
+def test_an_empty_passage_is_one_of_the_corpus_in_every_layout(
+    make: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    first, second, *_ = make(tmp_path).corpus()
+    assert first == EMPTY
+    assert second["docno"] in ("p1", "1")
+
+
 def test_missing_files(tmp_path: Path) -> None:
     (beir(tmp_path) / "corpus.jsonl").unlink()
     with pytest.raises(ValueError, match=r"corpus\.jsonl: no such file or folder; it should hold the corpus"):
@@ -429,7 +525,6 @@ def test_missing_files(tmp_path: Path) -> None:
         next(read_corpus(tmp_path / "nowhere.jsonl"))
 
 
-ROW = {"question": "who", "answers": ["me"], "positive_ctxs": [{"passage_id": "1", "text": "a", "title": ""}]}
 BAD_ROWS = {
     "unlike": (
         {"query": "who"},
@@ -437,8 +532,8 @@ BAD_ROWS = {
     ),
     "list": ({**ROW, "positive_ctxs": "p1"}, r"dev\.jsonl:2: positive_ctxs is 'p1'; it must be a list"),
     "text": (
-        {**ROW, "positive_ctxs": [{"title": "", "text": ""}]},
-        r"dev\.jsonl:2: positive_ctxs: a passage without text",
+        {**ROW, "positive_ctxs": [{"title": ""}]},
+        r"dev\.jsonl:2: positive_ctxs: no text or document_text or contents; every passage needs a text",
     ),
     "query": ({**ROW, "question": " "}, r"dev\.jsonl:2: the query 'dev-1' is empty"),
     "malformed": ('{"question": ', r"dev\.jsonl:2: malformed JSON"),
@@ -548,6 +643,12 @@ def test_sentence_retrieval_has_graded_labels(tmp_path: Path) -> None:
     ]
     assert graded.topics().to_dict("records") == TOPICS
     assert triples(graded.qrels()) == [("q1", "p1.0", 2), ("q1", "p1.1", 1), ("q2", "p2.0", 2)]
+
+
+def test_an_empty_passage_has_no_sentences(tmp_path: Path) -> None:
+    assert split_sentences(" \n") == []
+    documents = [passage["docno"] for passage in sentences(_beir_with_empty(tmp_path)).corpus()]
+    assert documents == ["p1.0", "p1.1", "p2.0", "p3.0"]
 
 
 def test_sentence_retrieval_needs_answers_and_the_gold_passages(tmp_path: Path) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from retrieval_bridge.collections import load_collection
 from retrieval_bridge.passages import Passages, passages_of, results_frame
-from tests.bridge.small import PASSAGES, SmallCollection
+from retrieval_bridge.rows import read_corpus
+from tests.bridge.small import PASSAGES, SmallCollection, write_beir
 
 
 @pytest.fixture
@@ -40,7 +45,12 @@ def test_what_is_built_can_be_loaded_and_the_fingerprint_names_the_content(passa
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([PASSAGES[0], {"docno": "x", "title": " ", "text": ""}], "passage 'x' has no text"),
+        ([{"docno": "x", "title": " ", "text": ""}], "none of the 1 passages has a text"),
+        (
+            [PASSAGES[0], {"docno": "x", "title": 5, "text": ""}],
+            "passage 'x': title is 5; it must be a string",
+        ),
+        ([PASSAGES[0], {"docno": "x", "text": "\ud83d"}], "passage 'x': text holds half a surrogate pair"),
         ([*PASSAGES, PASSAGES[2]], r"docno 'p2' occurs twice in the corpus \(passages 3 and 7\)"),
         ([], "the corpus is empty"),
     ],
@@ -76,9 +86,75 @@ def test_passages_of_a_collection_are_made_once(tmp_path):
     assert (tmp_path / "passages" / "data.arrow").stat().st_mtime_ns == before
     other = SmallCollection("other")
     assert len(passages_of(other, tmp_path)) == 6  # the same passages under another name
-    other.corpus = lambda: iter(PASSAGES[1:])
-    with pytest.raises(ValueError, match=r"holds other passages than 'other' \(made from 'small'\)"):
-        passages_of(other, tmp_path)
+    for corpus, difference in (
+        (PASSAGES[1:], "'p0' differs in its docno, title, text"),
+        (PASSAGES[:-1], "6 there and fewer here"),
+        ([*PASSAGES, {"docno": "p9", "text": "new"}], "6 there and more here"),
+    ):
+        other.corpus = lambda corpus=corpus: iter(corpus)
+        with pytest.raises(
+            ValueError, match=rf"holds other passages than 'other' \(made from 'small'\): {difference};"
+        ):
+            passages_of(other, tmp_path)
+
+
+def test_a_passage_that_changed_far_behind_is_another_corpus(tmp_path):
+    folder = tmp_path / "beir"
+    write_beir(folder)
+    rows = [{"_id": f"d{n}", "title": "", "text": f"text {n}"} for n in range(3000)]
+    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    passages_of(load_collection(folder), tmp_path / "root")
+    rows[2900]["text"] = "TEXT 2900"  # the same ids, the same size
+    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(
+        ValueError, match=r"holds other passages than 'beir' .*: 'd2900' differs in its text; choose"
+    ):
+        passages_of(load_collection(folder), tmp_path / "root")
+
+
+def test_a_corpus_is_read_again_only_when_its_file_has_changed(tmp_path, monkeypatch):
+    folder = write_beir(tmp_path / "beir")
+    made = passages_of(load_collection(folder), tmp_path / "root")
+    reads = []
+    monkeypatch.setattr(
+        "retrieval_bridge.collections.read_corpus", lambda path: reads.append(path) or iter(read_corpus(path))
+    )
+    passages_of(load_collection(folder), tmp_path / "root")
+    assert reads == []
+    os.utime(folder / "corpus.jsonl", ns=(1, 1))
+    for _ in range(2):
+        assert passages_of(load_collection(folder), tmp_path / "root").fingerprint == made.fingerprint
+    assert reads == [folder / "corpus.jsonl"]
+
+
+def test_empty_passages_keep_their_place_and_are_counted(tmp_path):
+    rows = [
+        PASSAGES[0],
+        {"docno": "x", "title": "", "text": " \n"},
+        {"docno": "y", "title": None, "text": None},
+    ]
+    message = (
+        "the corpus: 2 of 3 passages have neither title nor text, such as 'x'; they are indexed as empty ones"
+    )
+    with pytest.warns(UserWarning, match=message) as caught:
+        passages = Passages.build(iter(rows), tmp_path / "passages")
+    assert len(caught) == 1
+    assert passages.empty == 2
+    assert passages.frame([2, 0])["docno"].tolist() == ["y", "p0"]
+    assert passages.full_texts(0, 3) == ["the apple is red", " \n", ""]
+
+
+@pytest.mark.parametrize("name", ["passages.json", "data.arrow"])
+@pytest.mark.parametrize("damage", [b"", b"{}", b"[" * 3000, b"\xff\xfe", None])
+def test_damaged_passages_are_one_line(tmp_path, name, damage):
+    Passages.build(PASSAGES, tmp_path / "passages")
+    path = tmp_path / "passages" / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if damage is None else damage)
+    with pytest.raises(
+        ValueError, match=r"passages: these passages are damaged \(.*; delete the folder"
+    ) as caught:
+        Passages.load(tmp_path / "passages")
+    assert "\n" not in str(caught.value)
 
 
 def test_results_keep_the_topics_columns_and_the_order_of_ties(passages):
