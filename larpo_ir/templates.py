@@ -159,14 +159,20 @@ def _read(tokenizer: PreTrainedTokenizerBase) -> Template:
     end_id, end = _end(tokenizer, tail)
     at = tail.find(end) + len(end) if end else 0
 
-    written = answer.removeprefix(told[-1])
-    generation = asks.removeprefix(told[-1])
+    def behind_question(text: str) -> str:
+        """What follows the question's own turn, whose end is less than `told` where the end of the chat is marked."""
+        if text.startswith(told[-1]) or not end or end not in text:
+            return text.removeprefix(told[-1])
+        return text[text.index(end) + len(end) :].lstrip()
+
+    generation, written = behind_question(asks), behind_question(answer)
     user = opening if again is None else again[-2].removeprefix(tail[:at])
     pieces = [user, _shared(generation, written) if generation else told[-1]]
     pieces += [instructed[0]] if instructed else []
     specials = _special_texts(tokenizer)
     starts = sorted((text for text in specials.start if opening.startswith(text)), key=len)
-    headers = {_header(piece, specials.start) for piece in pieces}
+    apart = [text for text in starts if text not in generation]
+    headers = {_header(piece, specials.start, apart) for piece in pieces}
     marks = tuple(sorted(header for header in headers if header and _is_mark(header, specials.all)))
     start = starts[-1] if starts and not any(mark.startswith(starts[-1]) for mark in marks) else ""
     return Template(
@@ -240,12 +246,12 @@ def _end(tokenizer: PreTrainedTokenizerBase, tail: str) -> tuple[int | None, str
     return None, ""
 
 
-def _header(piece: str, starts: Iterable[str]) -> str:
-    """What is written before a message, without a BOS token that other marks follow."""
+def _header(piece: str, starts: Iterable[str], apart: Iterable[str]) -> str:
+    """What is written before a message, without the BOS token: unless it begins every turn, as SmolLM2's does."""
     header = piece.strip()
     for start in starts:
         rest = header.removeprefix(start).strip()
-        if rest != header and (not rest or _MARKUP.search(rest)):
+        if rest != header and (start in apart or not rest or _MARKUP.search(rest)):
             return rest
     return header
 

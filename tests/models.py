@@ -18,14 +18,102 @@ CHAT_TEMPLATE = (
 # Writes more before an answer that is asked for than before one that is there, as some reasoning models' do.
 THINKING_TEMPLATE = CHAT_TEMPLATE.replace("<|assistant|>{% endif %}", "<|assistant|>think:{% endif %}")
 
+# In the styles of published models: what stands around messages, what is refused, what is trimmed.
+_REFUSE_UNLESS_ALTERNATING = (
+    "{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}"
+)
+_CHATML_TURN = "{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"
+STYLES: dict[str, dict[str, Any]] = {
+    "chatml": {
+        "eos_token": "<|im_end|>",
+        "bos_token": "<|im_start|>",
+        "chat_template": "{% for m in messages %}" + _CHATML_TURN + "{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
+    },
+    "thinks": {  # an answer begins with what was thought, even where nothing was
+        "eos_token": "<|im_end|>",
+        "chat_template": "{% for m in messages %}{% if loop.last and m['role'] == 'assistant' %}"
+        "{{ '<|im_start|>assistant\n' }}{% if '</think>' not in m['content'] %}{{ '<think>\n\n</think>\n\n' }}"
+        "{% endif %}{{ m['content'] + '<|im_end|>\n' }}{% else %}" + _CHATML_TURN + "{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
+    },
+    "gemma": {
+        "bos": True,
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "chat_template": "{{ bos_token }}{% if messages[0]['role'] == 'system' %}"
+        "{{ raise_exception('System role not supported') }}{% endif %}{% for m in messages %}"
+        + _REFUSE_UNLESS_ALTERNATING
+        + "{{ '<start_of_turn>' + ('model' if m['role'] == 'assistant' else m['role']) + '\n'"
+        " + m['content'] | trim + '<end_of_turn>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}",
+    },
+    "llama3": {
+        "bos": True,
+        "bos_token": "<s>",
+        "eos_token": "</s>",  # as early files of Llama 3 have it
+        "chat_template": "{% for m in messages %}{{ (bos_token if loop.first else '') + '<|start_header_id|>'"
+        " + m['role'] + '<|end_header_id|>\n\n' + m['content'] | trim + '<|eot_id|>' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}",
+    },
+    "llama2": {
+        "bos": True,
+        "chat_template": "{% for m in messages %}"
+        + _REFUSE_UNLESS_ALTERNATING
+        + "{{ bos_token + '[INST] ' + m['content'] | trim + ' [/INST]' if m['role'] == 'user' else"
+        " ' ' + m['content'] | trim + ' ' + eos_token }}{% endfor %}",
+    },
+    "mistral": {
+        "bos": True,
+        "chat_template": "{{ bos_token }}{% for m in messages %}"
+        + _REFUSE_UNLESS_ALTERNATING
+        + "{{ '[INST] ' + m['content'] + ' [/INST]' if m['role'] == 'user' else"
+        " ' ' + m['content'] + eos_token }}{% endfor %}",
+    },
+    "phi": {  # what stands behind the last turn is not what stands behind the others
+        "chat_template": "{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] + '<|end|>\n' }}"
+        "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}",
+    },
+    "glm": {  # nothing ends a turn
+        "chat_template": "{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}",
+    },
+    "vicuna": {  # its marks are words
+        "bos": True,
+        "chat_template": "{{ bos_token + 'A chat. ' }}{% for m in messages %}{{ 'USER: ' + m['content'] + ' '"
+        " if m['role'] == 'user' else 'ASSISTANT: ' + m['content'] + eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}",
+    },
+    "bare": {"chat_template": "{% for m in messages %}{{ m['content'] + '\n' }}{% endfor %}"},
+}
+STYLE_SPECIALS = [
+    *("<|im_start|>", "<|im_end|>", "<start_of_turn>", "<end_of_turn>"),
+    *("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|end|>", "<think>", "</think>"),
+]
 
-def make_tokenizer(*, bos: bool = False, eos: bool = False, chat_template: str | None = None, **options: Any):
+
+def make_styled_tokenizer(style: str, **options: Any):
+    """A tokenizer whose chat template and special tokens are in the style of a published family of models."""
+    settings = {"extra_specials": STYLE_SPECIALS, **STYLES[style], **options}
+    return make_tokenizer(**settings)
+
+
+def make_tokenizer(
+    *,
+    bos: bool = False,
+    eos: bool = False,
+    chat_template: str | None = None,
+    extra_specials: list[str] | None = None,
+    **options: Any,
+):
     """Byte-level BPE with a few merges. `bos`, `eos`: what it puts around plain text by itself."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     words = [*SPECIALS, *alphabet, *(a + b for a, b in MERGES)]
     backend = Tokenizer(models.BPE({word: i for i, word in enumerate(words)}, MERGES))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens([AddedToken(token, special=True) for token in extra_specials or ()])
     return _wrap(backend, bos, eos, chat_template=chat_template, **options)
 
 

@@ -1,0 +1,304 @@
+"""What chat templates write, in the styles of published models, and how prompts and responses follow it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from trl.data_utils import apply_chat_template
+
+from larpo_ir.templates import template_of
+from larpo_ir.tokenization import (
+    end_of_turn,
+    is_templated,
+    render_prompt,
+    tokenize_lists,
+    tokenize_prompts,
+)
+from tests.models import (
+    CHAT_TEMPLATE,
+    STYLES,
+    THINKING_TEMPLATE,
+    make_sentencepiece_tokenizer,
+    make_styled_tokenizer,
+    make_tokenizer,
+)
+
+SYSTEM, USER = {"role": "system", "content": "xy"}, {"role": "user", "content": "ab the"}
+ASSISTANT, AGAIN = {"role": "assistant", "content": "4"}, {"role": "user", "content": "Q"}
+THOUGHT = "<think>\nx\n</think>\n\n4"
+ANSWERS = ["4", "", "x y", "a\n\nb"]
+
+# What an answer ends with, the token of it, and what stands before an answer.
+ENDS = {
+    "chatml": ("<|im_end|>", "<|im_end|>", ""),
+    "thinks": ("<|im_end|>", "<|im_end|>", "<think>\n\n</think>\n\n"),
+    "gemma": ("<end_of_turn>", "<end_of_turn>", ""),
+    "llama3": ("<|eot_id|>", "<|eot_id|>", ""),
+    "llama2": (" </s>", "</s>", " "),
+    "mistral": ("</s>", "</s>", " "),
+    "phi": ("<|end|>", "<|end|>", ""),
+    "glm": ("</s>", None, ""),
+    "vicuna": ("</s>", "</s>", " "),
+    "bare": ("</s>", None, ""),
+}
+
+
+def said(text: str) -> list[dict[str, str]]:
+    return [{"role": "assistant", "content": text}]
+
+
+@pytest.fixture(params=STYLES)
+def style(request):
+    return request.param
+
+
+@pytest.fixture
+def tokenizer(style):
+    return make_styled_tokenizer(style)
+
+
+def test_the_end_of_turn_is_what_the_template_writes(tokenizer, style):
+    token = ENDS[style][1]
+    assert end_of_turn(tokenizer) == (None if token is None else tokenizer.convert_tokens_to_ids(token))
+
+
+def test_without_a_template_nothing_ends_a_turn_and_nothing_is_templated():
+    tokenizer = make_tokenizer()
+    assert end_of_turn(tokenizer) is None
+    assert not is_templated(tokenizer, "<|user|>ab</s><|assistant|>")
+
+
+def test_strings_end_and_begin_as_messages_do(tokenizer, style):
+    chats = [[USER], [USER, ASSISTANT, AGAIN]]
+    ending, _, lead = ENDS[style]
+    for chat in chats:
+        strings, messages = tokenize_lists(tokenizer, [chat] * 2, [ANSWERS, [said(text) for text in ANSWERS]])
+        assert strings == messages
+        assert [strings.prompt_ids] == tokenize_prompts(tokenizer, [chat])
+        assert [tokenizer.decode(ids) for ids in strings.completion_ids] == [
+            lead + text + ending for text in ANSWERS
+        ]
+
+
+def test_a_response_that_has_ended_gets_no_second_end(tokenizer, style):
+    ending, token, lead = ENDS[style]
+    eos = tokenizer.eos_token
+    texts = ["4" + ending, f"4{ending}\n", f"4{eos}"]
+    for append_eos in (True, False):
+        (one,) = tokenize_lists(tokenizer, [[USER]], [texts], append_eos=append_eos)
+        decoded = [tokenizer.decode(ids) for ids in one.completion_ids]
+        assert decoded[0] == f"{lead}4{ending}"
+        assert decoded[1] in (decoded[0], f"{decoded[0]}\n")
+        assert decoded[2] == f"{lead}4{eos}"
+        if token is not None:
+            assert decoded[1] == decoded[0]
+
+
+def test_unfinished_strings_do_not_end(tokenizer, style):
+    (one,) = tokenize_lists(tokenizer, [[USER]], [["4", "4"]], append_eos=[[False, True]])
+    unfinished, finished = (tokenizer.decode(ids) for ids in one.completion_ids)
+    assert unfinished == f"{ENDS[style][2]}4"
+    assert finished == unfinished + ENDS[style][0]
+
+
+def test_what_was_sampled_stays_as_it_was():
+    for style, sampled in (("thinks", THOUGHT), ("mistral", " 4"), ("llama2", " 4 "), ("vicuna", " 4")):
+        (one,) = tokenize_lists(make_styled_tokenizer(style), [[USER]], [[sampled]])
+        text = make_styled_tokenizer(style).decode(one.completion_ids[0])
+        assert text == sampled + ENDS[style][0].lstrip()
+
+
+@pytest.mark.parametrize("chat", [[USER], [USER, ASSISTANT, AGAIN]])
+def test_a_rendered_chat_is_the_chat(tokenizer, style, chat):
+    text = render_prompt(tokenizer, chat)
+    assert is_templated(tokenizer, text) == (style != "bare")
+    if style == "bare":
+        return
+    bos = template_of(tokenizer).start
+    prompts = [chat, text, text.removeprefix(bos)]
+    expected, *others = tokenize_prompts(tokenizer, prompts)
+    assert others == [expected, expected]
+    assert expected == tokenizer(text, add_special_tokens=False)["input_ids"]
+    of_chat, *of_texts = tokenize_lists(tokenizer, prompts, [ANSWERS] * 3)
+    assert of_texts == [of_chat, of_chat]
+
+
+def test_a_template_without_bos_is_read_without_bos_as_a_string_too():
+    tokenizer = make_tokenizer(bos=True, chat_template=CHAT_TEMPLATE)
+    text = "<|user|>ab the</s><|assistant|>"
+    of_chat, of_text, plain = tokenize_prompts(tokenizer, [[USER], text, "ab"])
+    assert of_chat == of_text
+    assert of_chat[0] != tokenizer.bos_token_id == plain[0]
+
+
+def test_a_rendered_chat_may_be_of_a_begun_answer(tokenizer, style):
+    if style in ("bare", "vicuna", "thinks"):  # without a mark, or with one that a begun answer does not have
+        return
+    chat = [USER, {"role": "assistant", "content": "x"}]
+    text = render_prompt(tokenizer, chat)
+    of_chat, of_text, of_message = tokenize_lists(tokenizer, [chat, text, chat], [["y"], ["y"], [said("y")]])
+    assert of_chat == of_text == of_message
+    assert tokenizer.decode(of_chat.completion_ids[0]) == "y" + ENDS[style][0]
+
+
+@pytest.mark.parametrize("style", [style for style in STYLES if STYLES[style].get("bos")])
+def test_a_string_with_bos_gets_no_second_one(style):
+    for eos in (False, True):
+        tokenizer = make_styled_tokenizer(style, eos=eos)
+        plain, marked = tokenize_lists(tokenizer, ["ab", "<s>ab"], [["x"], ["x"]])
+        assert plain == marked
+        assert tokenizer.decode(plain.prompt_ids) == "<s>ab"
+
+
+def test_bos_of_a_tokenizer_without_a_template():
+    for tokenizer in (make_tokenizer(bos=True), make_sentencepiece_tokenizer()):
+        (ids,) = tokenize_prompts(tokenizer, ["<s>Q"])
+        assert ids.count(0) == 1
+    tokenizer = make_tokenizer(bos_token="<s>")  # one that it does not put there by itself
+    assert tokenize_prompts(tokenizer, ["<s>Q", "Q"]) == [
+        [0, *tokenizer("Q")["input_ids"]],
+        tokenizer("Q")["input_ids"],
+    ]
+
+
+PROSE = [
+    "",
+    "What is 2+2?",
+    "<s>What is 2+2?",
+    "<|im_start|>What is 2+2?",
+    "ab</s>",
+    "if a < b and b > c: print([x])",
+    "user: hi\nassistant: hello",
+    "USER: hi",
+    "The ASSISTANT: is a word",
+    "<b>user</b> [sic]",
+]
+
+
+@pytest.mark.parametrize("text", PROSE)
+def test_prose_is_not_templated(tokenizer, text):
+    assert not is_templated(tokenizer, text)
+
+
+def test_other_models_marks_are_prose(style):
+    other = {"gemma": "<|im_start|>user\nab<|im_end|>\n<|im_start|>assistant\n"}.get(
+        style, "<start_of_turn>user\nab<end_of_turn>\n<start_of_turn>model\n"
+    )
+    assert not is_templated(make_styled_tokenizer(style), other)
+
+
+def test_a_changed_template_is_read_again():
+    tokenizer = make_styled_tokenizer("gemma")
+    assert is_templated(tokenizer, "<start_of_turn>user\n")
+    tokenizer.chat_template = STYLES["chatml"]["chat_template"]
+    assert end_of_turn(tokenizer) == tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert not is_templated(tokenizer, "<start_of_turn>user\n")
+    assert is_templated(tokenizer, "x<|im_start|>user\nhi")
+
+
+def test_a_prompt_rendered_differently_before_an_answer_is_cut_as_trl_cuts_it():
+    tokenizer = make_tokenizer(chat_template=THINKING_TEMPLATE)
+    (messages,) = tokenize_lists(tokenizer, [[USER]], [[said("xy"), said("")]])
+    theirs = apply_chat_template({"prompt": [USER], "completion": said("xy")}, tokenizer)
+    assert tokenizer.decode(messages.prompt_ids) == theirs["prompt"] == "<|user|>ab the</s><|assistant|>"
+    assert [tokenizer.decode(ids) for ids in messages.completion_ids] == ["xy</s>", "</s>"]
+    (strings,) = tokenize_lists(tokenizer, [[USER]], [["xy"]])  # behind what the generator read
+    assert tokenizer.decode(strings.prompt_ids) == "<|user|>ab the</s><|assistant|>think:"
+
+
+def test_the_border_of_a_message_keeps_the_prompt():
+    """In one text the template's line break and the answer's are one token."""
+    tokenizer = make_styled_tokenizer("chatml")
+    strings, messages = tokenize_lists(tokenizer, [[USER]] * 2, [["\nx"], [said("\nx")]])
+    assert strings == messages
+    assert [strings.prompt_ids] == tokenize_prompts(tokenizer, [[USER]])
+    assert tokenizer.decode(strings.completion_ids[0]) == "\nx<|im_end|>"
+
+
+def test_completions_of_several_turns():
+    tokenizer = make_styled_tokenizer("chatml")
+    (one,) = tokenize_lists(tokenizer, [[USER]], [[[ASSISTANT, AGAIN, *said("x")]]])
+    assert tokenizer.decode(one.completion_ids[0]) == (
+        "4<|im_end|>\n<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\nx<|im_end|>"
+    )
+
+
+def test_null_keys_are_as_absent():
+    tokenizer = make_tokenizer(
+        chat_template="{% for m in messages %}{{ m.role }}{{ m['name'] if 'name' in m }}:{{ m.content }}{% endfor %}"
+    )
+    filled = [{**USER, "name": None}]
+    assert tokenize_prompts(tokenizer, [filled]) == tokenize_prompts(tokenizer, [[USER]])
+    assert render_prompt(tokenizer, [{**USER, "name": "A"}]) == "userA:ab the"
+
+
+REFUSED = {
+    "system": ("gemma", [SYSTEM, USER], "the chat template refuses this chat: System role not supported"),
+    "roles": (
+        "gemma",
+        [USER, USER],
+        "the chat template refuses this chat: Conversation roles must alternate",
+    ),
+    "syntax": ("{% for %}", [USER], "the chat template refuses this chat: TemplateSyntaxError: "),
+    "type": (
+        "{{ 'a' + 5 }}",
+        [USER],
+        "the chat template refuses this chat: TypeError: can only concatenate str",
+    ),
+    "undefined": (
+        "{{ a.b.c }}",
+        [USER],
+        "the chat template refuses this chat: UndefinedError: 'a' is undefined",
+    ),
+    "lines": ("{{ raise_exception('no\\n  way') }}", [USER], "the chat template refuses this chat: no way"),
+    "silent": (
+        "{{ raise_exception('') }}",
+        [USER],
+        "the chat template refuses this chat: it gives no reason",
+    ),
+    "dropped": ("x", [USER, ASSISTANT], "the chat template refuses this chat: ValueError: "),  # cannot go on
+    "none": (None, [USER], "the tokenizer has no chat template, so it cannot read a chat"),
+    "content": ("gemma", [{"role": "user"}], "prompt[0] has no content"),
+    "null": ("gemma", [{"role": "user", "content": None}], "prompt[0] has no content"),
+    "parts": (
+        "gemma",
+        [{"role": "user", "content": [{"type": "text", "text": "x"}]}],
+        "prompt[0] has content in parts",
+    ),
+    "calls": ("gemma", [{**ASSISTANT, "tool_calls": [{}]}], "prompt[0] has tool_calls"),
+    "number": ("gemma", 5, "a prompt must be a string or a list of chat messages, got 5"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_a_template_refuses_is_one_line_that_names_the_prompt(name):
+    template, chat, message = REFUSED[name]
+    made = make_styled_tokenizer(template) if template in STYLES else make_tokenizer(chat_template=template)
+    for places, place in ((None, "prompt 1"), (["query a", "query b"], "query b")):
+        for tokenize in (
+            lambda prompts, places: tokenize_prompts(made, prompts, places=places),
+            lambda prompts, places: tokenize_lists(made, prompts, [["4"], ["4"]], places=places),
+        ):
+            with pytest.raises(ValueError, match=rf"^{place}: {re.escape(message)}") as caught:
+                tokenize(["ab", chat], places)
+            assert "\n" not in str(caught.value)
+            assert len(str(caught.value)) < 400
+
+
+def test_completions_that_are_refused_name_their_prompt():
+    tokenizer = make_styled_tokenizer("gemma")
+    with pytest.raises(
+        ValueError, match=r"^query b: the chat template refuses this chat: Conversation roles"
+    ):
+        tokenize_lists(tokenizer, [[USER]], [[[*said("4"), *said("5")]]], places=["query b"])
+    with pytest.raises(
+        ValueError, match=r"^prompt 0: completion must end with an assistant message, not 'user'"
+    ):
+        tokenize_lists(tokenizer, [[USER]], [[[ASSISTANT, USER]]])
+    with pytest.raises(ValueError, match=r"^prompt 0: completion\[0\] has no content"):
+        tokenize_lists(tokenizer, [[USER]], [[[{"role": "assistant"}]]])
+    with pytest.raises(ValueError, match="2 prompts but 1 places"):
+        tokenize_prompts(tokenizer, ["a", "b"], places=["query a"])
+    with pytest.raises(ValueError, match=r"^query c has 4 tokens and the limit is 3: shorten"):
+        tokenize_lists(tokenizer, ["Qxx"], [["a"]], max_length=3, places=["query c"])
