@@ -18,7 +18,7 @@ from larpo_ir.results import write_atomically
 from retrieval_bridge.embeddings import Shards, blocks, digest, encode_shards, precomputed, replacing, sample
 from retrieval_bridge.encoders import Encoder
 from retrieval_bridge.passages import Passages, passages_of
-from retrieval_bridge.retriever import MANIFEST, Found, Retriever, is_indexed, read_manifest
+from retrieval_bridge.retriever import MANIFEST, Found, Retriever, is_indexed, own_folder, read_manifest
 
 if TYPE_CHECKING:
     import faiss
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 EncoderLike: TypeAlias = "str | os.PathLike[str] | SentenceTransformer | Encoder"
 INDEX = "index.faiss"
 TRAINING_SEED = 0
+TRAINING_SIZE = 300_000
 
 
 class DenseRetriever(Retriever):
@@ -42,7 +43,8 @@ class DenseRetriever(Retriever):
             inner product.
         path: root folder: passages in `path/passages`, the index in `path/dense-NAME`. None: the folder in which the
             passages lie, which is temporary unless they were built elsewhere.
-        name: of the index's folder; by default the encoder's name and the beginning of its fingerprint.
+        name: of the index's folder; by default it says what the index is: the encoder's name, the beginning of its
+            fingerprint and, unless it is `Flat`, the factory string, so that no index is in another's way.
         embeddings: the passages' vectors, by place, instead of encoding: an array [passages, dimension] or a `.npy`
             file. They are taken as they are, so normalise them if the score is to be a cosine.
         num_results: at most so many results per query.
@@ -51,11 +53,11 @@ class DenseRetriever(Retriever):
         nprobe: of an IVF index, the lists that are searched. FAISS's default is 1: fast, and misses much.
         ef_search: of an HNSW index, the candidates that are kept while searching (default 16, and at least `k`).
 
-    An index that lies there is opened if it is of these passages, this encoder and this factory string, and refused
-    with `ValueError` if it is not; otherwise it is built: passages are encoded in shards (`dense-NAME/embeddings`),
-    going on after those that are there already, then the index is made in memory and written whole. A search maps
-    it from disk: the vectors or codes of Flat, SQ, PQ, HNSW and IVF, which processes then share and which need not
-    fit in memory.
+    An index that lies there is opened if it is of these passages, this encoder, this factory string and this training
+    size. One of that `name` that is of something else is refused with `ValueError`. Otherwise it is built: passages
+    are encoded in shards (`dense-NAME/embeddings`, which an encoder's indexes without a name share), going on after
+    those that are there already, then the index is made in memory and written whole. A search maps it from disk: the
+    vectors or codes of Flat, SQ, PQ, HNSW and IVF, which processes then share and which need not fit in memory.
 
     `Flat` is exact. Equal scores are ordered by place; where they meet the cut, FAISS chooses.
 
@@ -74,7 +76,7 @@ class DenseRetriever(Retriever):
         embeddings: np.ndarray | str | os.PathLike[str] | None = None,
         num_results: int = 1000,
         shard_size: int = 50_000,
-        training_size: int = 300_000,
+        training_size: int = TRAINING_SIZE,
         nprobe: int | None = None,
         ef_search: int | None = None,
     ) -> None:
@@ -87,15 +89,22 @@ class DenseRetriever(Retriever):
         vectors = None if embeddings is None else precomputed(embeddings, self.passages)
         wanted: dict[str, Any] = {
             "kind": "dense", "passages_fingerprint": self.passages.fingerprint, "factory": index,
+            "training_size": _unusual(training_size, len(self.passages)),
         }  # fmt: skip
         if vectors is not None:
             wanted |= {"dimension": vectors[0].shape[1], "embeddings_fingerprint": digest(vectors)}
-        self.name = name or _default_name(self.encoder, wanted)
         root = self.passages.directory.parent if path is None else Path(path)
-        self.directory = Path(from_main(str(root))) / f"dense-{self.name}"
+        if name is None:
+            source = _source_name(self.encoder, wanted)
+            of_source = root / f"dense-{source}"
+            folder = own_folder(root / f"dense-{_name_of(source, index)}", wanted)
+        else:
+            of_source = folder = root / f"dense-{name}"
+        self.directory, self.embeddings = map(Path, from_main((str(folder), str(of_source / "embeddings"))))
+        self.name = self.directory.name.removeprefix("dense-")
         self._check_encoder(vectors)
         if not from_main(is_indexed(self.directory, wanted)):
-            vectors = self._encoded(shard_size) if vectors is None else vectors
+            vectors = self._encoded(shard_size, shared=name is None) if vectors is None else vectors
             self._write(vectors, wanted, training_size)
         self.index = self._open({"nprobe": nprobe, "efSearch": ef_search})
 
@@ -109,18 +118,27 @@ class DenseRetriever(Retriever):
     ) -> Self:
         """Open what was built under a root folder; `options` are the constructor's.
 
-        Without a name: the encoder's own index, or else the only one there. Raises `FileNotFoundError` where nothing
-        is, `ValueError` where the choice is open or the encoder another.
+        Without a name: the encoder's exact index, or else the encoder's only one, or the only one there. Raises
+        `FileNotFoundError` where nothing is, `ValueError` where the choice is open or the encoder another.
         """
         encoder = _as_encoder(encoder)
-        there = [
+        there = sorted(
             folder.parent.name.removeprefix("dense-") for folder in Path(path).glob(f"dense-*/{MANIFEST}")
-        ]
-        own = "" if encoder is None else _default_name(encoder, {})
-        if name is None and own not in there and len(there) > 1:
-            raise ValueError(f"{path} holds several indexes; choose name from {', '.join(sorted(there))}")
-        name = name or (own if own in there or not there else there[0])
-        manifest = read_manifest(Path(path) / f"dense-{name}")
+        )
+        if name is None:
+            exact = "" if encoder is None else _source_name(encoder, {})
+            own = [found for found in there if exact and found.startswith(f"{exact}-")]
+            choices = [exact] if exact in there else own or there
+            if len(choices) > 1:
+                raise ValueError(f"{path} holds several indexes; choose name from {', '.join(there)}")
+            name = choices[0] if choices else exact
+        folder = Path(path) / f"dense-{name}"
+        manifest = read_manifest(folder)
+        if not isinstance(manifest.get("factory"), str):
+            raise ValueError(
+                f"{folder / MANIFEST}: damaged, it names no factory; delete {folder} and index again"
+            )
+        options = {"training_size": manifest.get("training_size") or TRAINING_SIZE, **options}
         passages = Passages.load(Path(path) / "passages")
         return cls(encoder, passages, manifest["factory"], path=path, name=name, **options)
 
@@ -170,13 +188,13 @@ class DenseRetriever(Retriever):
                 f"({there.get('dimension')} dimensions, {theirs[:8]}), the encoder is {mine}; choose another path"
             )
 
-    def _encoded(self, shard_size: int) -> Shards:
+    def _encoded(self, shard_size: int, shared: bool) -> Shards:
         if self.encoder is None:
             raise ValueError(
                 f"{self.directory}: no index there, and neither encoder nor embeddings to make it"
             )
         new_index(self.factory, self.encoder.dimension)
-        return encode_shards(self.encoder, self.passages, self.directory / "embeddings", shard_size)
+        return encode_shards(self.encoder, self.passages, self.embeddings, shard_size, shared=shared)
 
     def _write(self, vectors: Shards, wanted: dict[str, Any], training_size: int) -> None:
         import faiss
@@ -186,7 +204,8 @@ class DenseRetriever(Retriever):
             self.directory.mkdir(parents=True, exist_ok=True)
             with replacing(self.directory / INDEX) as writing:
                 faiss.write_index(index, str(writing))
-            manifest = {**wanted, "dimension": int(vectors[0].shape[1]), "passages": len(self.passages)}
+            manifest = {name: value for name, value in wanted.items() if value is not None}
+            manifest |= {"dimension": int(vectors[0].shape[1]), "passages": len(self.passages)}
             if self.encoder is not None:
                 manifest |= {"encoder": self.encoder.name, "encoder_fingerprint": self.encoder.fingerprint}
             write_atomically(self.directory / MANIFEST, json.dumps(manifest, indent=1) + "\n")
@@ -197,10 +216,12 @@ class DenseRetriever(Retriever):
 
         try:
             index = faiss.read_index(str(self.directory / INDEX), faiss.IO_FLAG_MMAP_IFC)
-            damage = f"{index.ntotal} vectors for {len(self.passages)} passages"
-        except RuntimeError as error:
-            index, damage = None, _reason(error)
-        if index is None or index.ntotal != len(self.passages):
+            there = [index.ntotal, index.d]
+            wanted = [len(self.passages), read_manifest(self.directory).get("dimension")]
+            damage = "" if there == wanted else f"vectors {there} instead of {wanted}"
+        except (RuntimeError, MemoryError) as error:
+            damage = _reason(error)
+        if damage:
             raise ValueError(f"{self.directory}: damaged ({damage}); delete it and index again")
         for parameter, value in settings.items():
             if value is not None:
@@ -249,7 +270,7 @@ def built_index(shards: Shards, factory: str, training_size: int) -> faiss.Index
     return index
 
 
-def _reason(error: RuntimeError) -> str:
+def _reason(error: Exception) -> str:
     """What FAISS says, without where in its source it says it."""
     return " ".join(re.sub(r"^Error in .* at \S+:\d+: ", "", str(error), flags=re.DOTALL).split())
 
@@ -279,8 +300,23 @@ def _as_encoder(encoder: EncoderLike | None) -> Encoder | None:
     return encoder if encoder is None or isinstance(encoder, Encoder) else Encoder(encoder)
 
 
-def _default_name(encoder: Encoder | None, described: dict[str, Any]) -> str:
+def _source_name(encoder: Encoder | None, described: dict[str, Any]) -> str:
+    """What vectors are of: encoder and, where they were not made here, their own digest."""
+    given = described.get("embeddings_fingerprint", "")[:8]
     if encoder is None:
-        return f"embeddings-{described.get('embeddings_fingerprint', '')[:8]}"
-    safe = re.sub(r"[^\w.-]+", "-", encoder.name)
-    return f"{safe}-{encoder.fingerprint[:8]}"
+        return f"embeddings-{given}"
+    return "-".join(filter(None, (_safe(encoder.name), encoder.fingerprint[:8], given)))
+
+
+def _name_of(source: str, factory: str) -> str:
+    return source if factory == "Flat" else f"{source}-{_safe(factory)}"
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name)
+
+
+def _unusual(training_size: int, passages: int) -> int | None:
+    """The number of passages that an index is trained on, None where it is the default's."""
+    number = min(training_size, passages)
+    return None if number == min(TRAINING_SIZE, passages) else number

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from larpo_ir.distributed import from_main, is_main_process, share, wait_for_everyone
 from retrieval_bridge.encoders import Encoder
 from retrieval_bridge.passages import Passages
-from retrieval_bridge.retriever import is_indexed, write_manifest
+from retrieval_bridge.retriever import is_indexed, own_folder, write_manifest
 
 logger = logging.getLogger(__name__)
 
@@ -43,16 +43,21 @@ def replacing(path: Path) -> Iterator[Path]:
         writing.unlink(missing_ok=True)
 
 
-def encode_shards(encoder: Encoder, passages: Passages, folder: Path, shard_size: int) -> Shards:
+def encode_shards(
+    encoder: Encoder, passages: Passages, folder: Path, shard_size: int, shared: bool = False
+) -> Shards:
     """The passages' vectors in a folder, memory-mapped; what is not there yet is encoded.
 
-    The processes of a launch share the shards. Raises `ValueError` where vectors of other passages, of another
-    encoder or in shards of another size lie in the folder, and for a vector that is not finite.
+    The processes of a launch share the shards. Raises `ValueError` for a vector that is not finite, and where vectors
+    of other passages, of another encoder or in shards of another size lie in the folder; `shared`: those are left
+    alone, and the vectors come into a folder beside it.
     """
     wanted = {
         "kind": "embeddings", "encoder_fingerprint": encoder.fingerprint, "dimension": encoder.dimension,
         "passages_fingerprint": passages.fingerprint, "passages": len(passages), "shard_size": shard_size,
     }  # fmt: skip
+    if shared:
+        folder = Path(from_main(str(own_folder(folder, wanted))))
     folder.mkdir(parents=True, exist_ok=True)
     if not is_indexed(folder, wanted) and is_main_process():
         write_manifest(folder, {**wanted, "encoder": encoder.name})
@@ -77,8 +82,9 @@ def encode_shards(encoder: Encoder, passages: Passages, folder: Path, shard_size
 
 def _is_whole(path: Path, shape: tuple[int, int]) -> bool:
     try:
-        return np.load(path, mmap_mode="r").shape == shape
-    except (OSError, ValueError, EOFError):
+        vectors = np.load(path, mmap_mode="r")
+        return bool(vectors.shape == shape and vectors.dtype == np.float32)
+    except Exception:  # NumPy's, of its header, of zip files: what cannot be read is encoded again
         return False
 
 
@@ -103,10 +109,10 @@ def precomputed(embeddings: np.ndarray | str | os.PathLike[str], passages: Passa
     if isinstance(embeddings, str | os.PathLike):
         where = str(embeddings)
         try:
-            vectors = np.load(embeddings, mmap_mode="r")
+            vectors = np.asarray(np.load(embeddings, mmap_mode="r"))
         except FileNotFoundError:
             raise FileNotFoundError(f"{where}: no such file of embeddings") from None
-        except (ValueError, EOFError):
+        except Exception:  # NumPy's, of its header, of zip files, of pickles: damage has many names
             raise ValueError(f"{where}: no .npy file of embeddings; write one with numpy.save") from None
     else:
         where, vectors = "embeddings", np.asarray(embeddings)

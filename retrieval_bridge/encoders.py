@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
+from larpo_ir.identity import digest, identity
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -87,7 +90,7 @@ class Encoder:
 
     @property
     def fingerprint(self) -> str:
-        """32 hexadecimal digits of all that a vector depends on: weights, modules, prefixes, length, similarity."""
+        """32 hexadecimal digits of all that a vector depends on: weights, modules, tokens, prefixes, similarity."""
         import xxhash
 
         from larpo_ir.logprob_cache import fingerprint
@@ -98,7 +101,7 @@ class Encoder:
         ]
         settings = (
             fingerprint(self.model), modules, self.query_prefix, self.passage_prefix, self.model.max_seq_length,
-            self.normalise,
+            self.normalise, tokens_of(self.model),
         )  # fmt: skip
         return str(xxhash.xxh3_128(repr(settings).encode()).hexdigest())
 
@@ -132,6 +135,15 @@ class Encoder:
         }  # fmt: skip
         self.model.save_pretrained(str(path), create_model_card=False)
         return Path(path)
+
+
+def tokens_of(model: Any) -> str:
+    """A hash of what a model's tokenizer does to text: with another one, the same weights are another encoder."""
+    tokenizer = getattr(model, "tokenizer", None)
+    if not hasattr(tokenizer, "to_str"):
+        return digest(identity(tokenizer))
+    content = json.loads(tokenizer.to_str())
+    return digest({name: part for name, part in content.items() if name not in ("truncation", "padding")})
 
 
 def _first(*values: str | None) -> str:

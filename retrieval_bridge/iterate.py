@@ -178,7 +178,9 @@ class _Iterations:
     def measured(self, encoder: Encoder, iteration: int, filling: Path) -> None:
         """Index the passages with the encoder; measure it, and retrieve candidates for another iteration."""
         depth = max(self.config.depth, depth_of(self.config.measures))
-        retriever = DenseRetriever(encoder, self.passages, self.config.index, path=filling, num_results=depth)
+        retriever = DenseRetriever(
+            encoder, self.passages, self.config.index, path=filling / "index", num_results=depth
+        )
         results = retriever.transform(self.held_out)
         write_run(results, filling / "run.trec", tag=f"iteration-{iteration}")
         candidates = mine(
@@ -187,7 +189,7 @@ class _Iterations:
         for judge in self.judges:
             candidates = judge.transform(candidates)
         candidates.to_parquet(filling / "candidates.parquet")
-        shutil.rmtree(retriever.directory)
+        shutil.rmtree(filling / "index")
         per_query = evaluate_per_query(results, self.judgements, self.config.measures)
         per_query.to_parquet(filling / "per_query.parquet")
         write_atomically(filling / "measures.json", summarise(per_query).to_json(orient="index", indent=1))

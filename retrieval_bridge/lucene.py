@@ -24,6 +24,7 @@ INSTALL = "pip install 'larpo_ir[pyserini]'"
 VECTOR = "jdk.incubator.vector"
 # Pyserini's import sets the last two: BLAS loaded later would run on one thread.
 TOUCHED = ("JAVA_HOME", "JVM_PATH", "OPENAI_API_KEY", "OPENBLAS_NUM_THREADS", "KMP_DUPLICATE_LIB_OK")
+JAVA_BLANKS = "".join(map(chr, range(33)))  # what String.trim() takes away
 PASSAGES_AT_ONCE, QUERIES_AT_ONCE = 10_000, 1_000
 
 
@@ -42,13 +43,16 @@ class Lucene:
     def build(passages: Passages, directory: Path, k1: float, b: float, threads: int) -> None:
         """Index in batches. Documents are named by place, padded, since Anserini breaks ties by the name as text.
 
-        An empty passage is a blank, since Anserini leaves out documents of no characters.
+        A passage of blanks is a full stop, no word either, since Anserini leaves out documents of nothing else.
         """
         indexer, _ = lucene()
         writer = indexer(str(directory), threads=threads)
         for start in range(0, len(passages), PASSAGES_AT_ONCE):
             texts = passages.full_texts(start, start + PASSAGES_AT_ONCE)
-            documents = [{"id": f"{start + n:012d}", "contents": text or " "} for n, text in enumerate(texts)]
+            documents = [
+                {"id": f"{start + n:012d}", "contents": text if text.strip(JAVA_BLANKS) else "."}
+                for n, text in enumerate(texts)
+            ]
             writer.add_batch_raw([json.dumps(document) for document in documents])
         writer.close()
 

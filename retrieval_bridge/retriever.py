@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
+from larpo_ir.identity import digest
 from larpo_ir.results import require_columns
 from retrieval_bridge.passages import INDEX as MANIFEST
 from retrieval_bridge.passages import RESULTS, Passages, results_frame
@@ -102,7 +103,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{folder}: no index there; make it with retrieval-bridge index")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         manifest = None
     if not isinstance(manifest, dict):
         raise ValueError(f"{path}: damaged; delete {folder} and index again")
@@ -116,11 +117,21 @@ def is_indexed(folder: Path, wanted: Mapping[str, Any]) -> bool:
     """
     if not (folder / MANIFEST).is_file():
         return False
-    manifest = read_manifest(folder)
-    for key, value in wanted.items():
-        if manifest.get(key) != value:
-            raise ValueError(
-                f"{folder} holds another index: its {key} is {manifest.get(key)!r}, not {value!r}; choose another "
-                f"path, or delete {folder} to index again"
-            )
+    for key, there, here in _differences(folder, wanted):
+        raise ValueError(
+            f"{folder} holds another index: its {key} is {there!r}, not {here!r}; choose another "
+            f"path, or delete {folder} to index again"
+        )
     return True
+
+
+def own_folder(folder: Path, wanted: Mapping[str, Any]) -> Path:
+    """The folder, or where another index lies there, one beside it whose name tells the two apart."""
+    if not (folder / MANIFEST).is_file() or not any(_differences(folder, wanted)):
+        return folder
+    return folder.with_name(f"{folder.name}-{digest(dict(wanted))[:8]}")
+
+
+def _differences(folder: Path, wanted: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    manifest = read_manifest(folder)
+    return ((key, manifest.get(key), value) for key, value in wanted.items() if manifest.get(key) != value)

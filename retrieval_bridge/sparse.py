@@ -14,7 +14,15 @@ import numpy as np
 from larpo_ir.prompt_index import K1, B, english_tokenizer
 from retrieval_bridge.lucene import Lucene
 from retrieval_bridge.passages import Passages, passages_of, written_whole
-from retrieval_bridge.retriever import MANIFEST, Found, Retriever, is_indexed, read_manifest, write_manifest
+from retrieval_bridge.retriever import (
+    MANIFEST,
+    Found,
+    Retriever,
+    is_indexed,
+    own_folder,
+    read_manifest,
+    write_manifest,
+)
 
 if TYPE_CHECKING:
     from retrieval_bridge.collections import Collection
@@ -121,7 +129,7 @@ class BM25(Retriever):
         threads: of Lucene, when it indexes and searches; None is all processors. bm25s uses one.
 
     An index that lies there is opened if it is of these passages (and of k1 and b, where baked in), and refused with
-    `ValueError` if it is not; otherwise it is built.
+    `ValueError` if it is not; otherwise it is built. In a temporary folder every k1 and b has an index of its own.
 
     Title and text are indexed as one field. Both backends analyse English: words as Unicode separates them, in lower
     case, without possessive 's, Lucene's 33 stop words and suffixes (Porter). Where Lucene differs: it cuts Chinese
@@ -161,11 +169,13 @@ class BM25(Retriever):
         super().__init__(passages_of(collection, path), num_results)
         self.backend, self.k1, self.b = backend, k1, b
         root = self.passages.directory.parent if path is None else Path(path)
-        self.directory = root / kind.folder
         parameters = {"k1": k1, "b": b}
         wanted = {
             "kind": backend, "passages_fingerprint": self.passages.fingerprint, **(parameters if kind.baked else {}),
         }  # fmt: skip
+        self.directory = root / kind.folder
+        if path is None and self.passages.temporary:
+            self.directory = own_folder(self.directory, wanted)
         if not is_indexed(self.directory, wanted):
             _refuse_foreign(self.directory)
             with written_whole(self.directory) as filling:
@@ -219,7 +229,9 @@ def _refuse_foreign(directory: Path) -> None:
 def _open(kind: type[Backend], directory: Path, k1: float, b: float, threads: int) -> Backend:
     try:
         return kind(directory, k1, b, threads)
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except ImportError:
+        raise
+    except Exception as error:  # bm25s's, NumPy's, Lucene's: damage has many names
         raise ValueError(
             f"{directory}: cannot open this index of {read_manifest(directory).get('version')} with {kind.version()} "
             f"({' '.join(str(error).split())[:200]}); delete it and index again"

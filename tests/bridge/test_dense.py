@@ -237,6 +237,88 @@ def test_without_a_path_the_index_lies_beside_the_passages():
     assert DenseRetriever(make_encoder(seed=1), collection).directory.parent == retriever.directory.parent
 
 
+FACTORIES = ("Flat", "IVF16,Flat", "HNSW32", "IVF8,SQ8", "SQ8", "PCA12,Flat")
+
+
+@pytest.mark.parametrize("in_folder", [True, False], ids=["in one folder", "in none"])
+def test_factories_over_the_same_vectors_stand_side_by_side(many, in_folder, tmp_path):
+    passages, vectors, topics = many
+    options = {"path": tmp_path} if in_folder else {}
+    made = {factory: DenseRetriever(None, passages, factory, embeddings=vectors, num_results=20, **options)
+            for factory in FACTORIES}  # fmt: skip
+    assert len({retriever.directory for retriever in made.values()}) == len(FACTORIES)
+    for factory, retriever in made.items():
+        assert json.loads((retriever.directory / "index.json").read_text())["factory"] == factory
+        again = DenseRetriever(None, passages, factory, embeddings=vectors, num_results=20, **options)
+        assert again.directory == retriever.directory
+        pd.testing.assert_frame_equal(again(topics[:5]), retriever(topics[:5]))
+    nearest = places(made["Flat"](topics), 20)[:, 0]
+    assert (nearest == (np.stack(topics["query_vec"].to_list()) @ vectors.T).argmax(1)).all()
+
+
+def test_factories_share_what_an_encoder_has_encoded():
+    collection, encoder = SmallCollection(), CountingEncoder(make_static())
+    expected = DenseRetriever(encoder, collection)(TOPICS)
+    for factory in ("HNSW32", "IVF2,Flat"):
+        options = {"nprobe": 2} if factory.startswith("IVF") else {}
+        retriever = DenseRetriever(encoder, collection, factory, **options)
+        assert retriever(TOPICS)["docno"].tolist() == expected["docno"].tolist()
+    assert encoder.encoded == 6
+
+
+def test_a_retriever_without_a_folder_refuses_no_other(many):
+    """Of one collection in one program: encoders, vectors, factories, shards, training sizes."""
+    collection, static = SmallCollection(), make_static()
+    vectors = make_encoder(seed=3).encode_passages([row["text"] for row in PASSAGES])
+    made = [
+        DenseRetriever(encoder, collection, factory, **options)
+        for encoder in (static, make_encoder(seed=1), make_encoder(12))
+        for factory, options in (("Flat", {"shard_size": 4}), ("HNSW8", {"shard_size": 3}), ("IVF2,Flat", {}),
+                                 ("IVF2,Flat", {"training_size": 4}))
+    ]  # fmt: skip
+    made += [DenseRetriever(static, collection, embeddings=given) for given in (vectors, -vectors)]
+    made += [DenseRetriever(None, collection, embeddings=given) for given in (vectors, -vectors)]
+    assert len({retriever.directory for retriever in made}) == len(made)
+    assert len({retriever.directory.parent for retriever in made}) == 1
+    first, second = (retriever(TOPICS) for retriever in made[12:14])
+    assert first["docno"].tolist() != second["docno"].tolist()
+
+
+def test_an_index_of_another_training_size_is_another_index(many, tmp_path):
+    passages, vectors, _ = many
+    options = {"path": tmp_path, "embeddings": vectors, "name": "one"}
+    DenseRetriever(None, passages, "IVF8,Flat", training_size=1000, **options)
+    with pytest.raises(ValueError, match="its training_size is 1000, not None"):
+        DenseRetriever(None, passages, "IVF8,Flat", **options)
+    passages_beside = Passages.build(({"docno": row["docno"], "text": row["text"]} for row in passages),
+                                     tmp_path / "passages")  # fmt: skip
+    assert len(passages_beside) == NUMBER
+    assert DenseRetriever.load(tmp_path, None, "one").factory == "IVF8,Flat"
+
+
+def test_an_encoder_s_only_index_is_opened_without_a_name(small):
+    root, encoder = small.directory.parent, make_encoder()
+    first = DenseRetriever(encoder, small, "HNSW8")
+    DenseRetriever(make_encoder(seed=1), small)
+    assert DenseRetriever.load(root, encoder).directory == first.directory
+    DenseRetriever(encoder, small, "SQ8")
+    with pytest.raises(ValueError, match=r"holds several indexes; choose name from .*HNSW8, .*SQ8"):
+        DenseRetriever.load(root, encoder)
+    flat = DenseRetriever(encoder, small)
+    assert DenseRetriever.load(root, encoder).directory == flat.directory
+
+
+def test_empty_passages_have_vectors_and_are_found_last(tmp_path):
+    rows = [*PASSAGES, {"docno": "none", "text": ""}, {"docno": "blank", "text": " \n"}]
+    with pytest.warns(UserWarning, match="2 of 8 passages have neither title nor text"):
+        passages = Passages.build(rows, tmp_path / "passages")
+    for encoder in (make_encoder(), Encoder("static-minilm")):
+        results = DenseRetriever(encoder, passages, path=tmp_path)(TOPICS)
+        assert results.groupby("qid").size().tolist() == [8, 8, 8]
+        assert np.isfinite(results["score"]).all()
+        assert results[results["docno"].isin(["none", "blank"])]["score"].tolist() == [0.0] * 6
+
+
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads Linux's list of mapped files")
 @pytest.mark.parametrize("factory", ["Flat", "HNSW16", "IVF8,Flat", "SQ8", "IVF8,SQ8", "PQ4x4"])
 def test_search_is_memory_mapped(many, tmp_path, factory):
@@ -310,6 +392,60 @@ def test_a_damaged_index_is_reported(small):
     (retriever.directory / "index.faiss").write_bytes(b"IxF2 and no more")
     with pytest.raises(ValueError, match=r"dense-one: damaged .*; delete it and index again"):
         DenseRetriever.load(small.directory.parent, make_encoder(), "one")
+
+
+def test_an_index_of_another_size_is_damaged(small, tmp_path):
+    retriever = DenseRetriever(make_encoder(), small, name="one")
+    for other, found in ((np.ones((5, 8)), [5, 8]), (np.ones((6, 4)), [6, 4])):
+        index = faiss.IndexFlatIP(other.shape[1])
+        index.add(other.astype(np.float32))
+        faiss.write_index(index, str(retriever.directory / "index.faiss"))
+        message = rf"dense-one: damaged \(vectors \[{found[0]}, {found[1]}\] instead of \[6, 8\]\); delete it"
+        with pytest.raises(ValueError, match=message):
+            DenseRetriever(make_encoder(), small, name="one")
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "{oops", "[" * 3000])
+def test_a_damaged_manifest_is_one_line(small, content):
+    retriever = DenseRetriever(make_encoder(), small, name="one")
+    (retriever.directory / "index.json").write_text(content)
+    with pytest.raises(
+        ValueError, match=r"index\.json: damaged.*; delete .*dense-one and index again"
+    ) as caught:
+        DenseRetriever.load(small.directory.parent, make_encoder(), "one")
+    assert "\n" not in str(caught.value)
+
+
+def test_embeddings_that_are_no_array(small, tmp_path):
+    vectors, path = np.ones((6, 8), dtype=np.float32), tmp_path / "vectors.npy"
+    np.save(path, vectors)
+    whole = path.read_bytes()
+    np.savez(tmp_path / "several.npz", a=vectors, b=vectors)
+    objects = np.array([{"a": 1}] * 6, dtype=object)
+    np.save(tmp_path / "objects.npy", objects, allow_pickle=True)
+    contents = [b"", whole[:100], whole[:-5], whole[:10] + b"\xff" * 50 + whole[60:], b"PK\x03\x04" + whole,
+                (tmp_path / "several.npz").read_bytes(), (tmp_path / "objects.npy").read_bytes()]  # fmt: skip
+    for content in contents:
+        path.write_bytes(content)
+        with pytest.raises(
+            ValueError, match=r"vectors\.npy: (no \.npy file of embeddings|expected floats)"
+        ) as caught:
+            DenseRetriever(make_encoder(), small, embeddings=path)
+        assert "\n" not in str(caught.value)
+
+
+def test_shards_that_cannot_be_used_are_encoded_again(small):
+    static = make_static()
+    first = DenseRetriever(static, small, name="one")
+    shard = first.directory / "embeddings" / "00000.npy"
+    whole = shard.read_bytes()
+    for content in (b"", whole[:-5], b"PK\x03\x04", whole[:10] + b"\xff" * 50 + whole[60:]):
+        shard.write_bytes(content)
+        (first.directory / "index.json").unlink()
+        encoder = CountingEncoder(static)
+        pd.testing.assert_frame_equal(DenseRetriever(encoder, small, name="one")(TOPICS), first(TOPICS))
+        assert encoder.encoded == 6
+        assert shard.read_bytes() == whole
 
 
 @pytest.mark.parametrize("factory", ["Flatt", "", "PQ3", "IDMap,Flat", "LSH"])

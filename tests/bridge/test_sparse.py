@@ -22,6 +22,7 @@ from retrieval_bridge.collections import load_collection
 from retrieval_bridge.passages import Passages
 from retrieval_bridge.retriever import MANIFEST
 from retrieval_bridge.sparse import BACKENDS, BM25, best
+from tests.bridge.small import SmallCollection
 
 NQ = Path(__file__).parents[2].parent / "shared" / "data" / "nq"
 needs_nq = pytest.mark.skipif(not NQ.is_dir(), reason="the shared data is not there")
@@ -136,6 +137,52 @@ def test_bm25s_bakes_k1_and_b_in_and_lucene_does_not(passages):
     if find_spec("pyserini"):
         scores = [BM25(passages, "pyserini", k1=k1)(topics("cat"))["score"].iloc[0] for k1 in (0.9, 1.2)]
         assert scores == pytest.approx([term(2, 3, 2, k1) for k1 in (0.9, 1.2)], abs=1e-4)
+
+
+def test_without_a_folder_no_index_is_refused():
+    collection = SmallCollection()
+    made = {k1: BM25(collection, k1=k1) for k1 in (0.9, 1.2, 0.0)}
+    assert len({retriever.directory for retriever in made.values()}) == 3
+    scores = {k1: retriever(topics("red"))["score"].iloc[0] for k1, retriever in made.items()}
+    assert len(set(scores.values())) == 3
+    again = BM25(collection, k1=1.2)
+    assert again.directory == made[1.2].directory
+    assert again(topics("red"))["score"].iloc[0] == scores[1.2]
+
+
+EMPTY = [
+    {"docno": "none", "title": "", "text": ""},
+    {"docno": "blank", "title": " ", "text": "\u3000\n"},
+    {"docno": "control", "title": "", "text": "\x00\x01"},
+    {"docno": "stop", "title": "", "text": "the of and to"},
+]
+
+
+@both
+@pytest.mark.parametrize("first", [True, False])
+def test_passages_without_words_keep_their_place_and_are_not_found(tmp_path, backend, first):
+    rows = [*EMPTY, *corpus()] if first else [*corpus(), *EMPTY]
+    with pytest.warns(UserWarning, match="2 of 10 passages have neither title nor text, such as 'none'"):
+        passages = Passages.build(iter(rows), tmp_path / "passages")
+    retriever = BM25(passages, backend)
+    assert retriever.index.size == 10
+    results = retriever(topics("dog", "the of", "", "bird"))
+    assert found(results) == ["d1", "d4", "d0"]
+    assert found(results, "q3") == ["d2"]
+    assert set(results["qid"]) == {"q0", "q3"}
+    pd.testing.assert_frame_equal(BM25.load(tmp_path, backend)(topics("dog")), retriever(topics("dog")))
+
+
+@both
+def test_the_case_of_an_empty_document(shared, tmp_path, backend):
+    collection = load_collection(shared / "cases" / "beir_emptydoc")
+    with pytest.warns(
+        UserWarning, match="beir_emptydoc: 1 of 7 passages have neither title nor text, such as 'd8'"
+    ):
+        retriever = BM25(collection, backend, path=tmp_path)
+    results = retriever(collection.topics())
+    assert found(results, "q1")[0] == "d1"
+    assert not set(results["docno"]) & {"d3", "d8"}
 
 
 @pytest.mark.parametrize(
