@@ -60,11 +60,14 @@ def check_prompt(value: Any, what: str = "prompt") -> None:
 
 
 def check_completion(value: Any, what: str = "completion") -> None:
-    """Raise a one-line `ValueError` unless `value` is a string (which may be empty) or a chat that ends with the
-    assistant."""
+    """Raise a one-line `ValueError` unless `value` is a string (which may be empty), or a chat that begins and ends
+    with messages of the assistant."""
     check_text(value, what)
-    if not isinstance(value, str) and value[-1]["role"] != "assistant":
-        raise ValueError(f"{what} must end with an assistant message, not {value[-1]['role']!r}")
+    if isinstance(value, str):
+        return
+    for message, verb in ((value[0], "begin"), (value[-1], "end")):
+        if message["role"] != "assistant":
+            raise ValueError(f"{what} must {verb} with an assistant message, not {message['role']!r}")
 
 
 def check_text(value: Any, what: str) -> None:

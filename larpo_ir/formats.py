@@ -1,19 +1,30 @@
 """The layouts in which ranked lists are published, and how a row of each becomes one of ours.
 
-`FORMATS` is the table that `larpo_ir.lists.read_lists` goes by; a new layout is one more line.
+`FORMATS` is the table that `larpo_ir.lists.read_lists` goes by; a new layout is one more line. `docs/formats.md`
+shows a row of each. Rules that hold for all of them:
+
+* Messages may be `{role, content}` or ShareGPT's `{from, value}`; a single one stands for a chat of one. Keys that
+  hold null are dropped.
+* Completions that are chats and begin with the conversation so far lose it. It is their prompt where the row has
+  none, or has it as a string; a string prompt of completions that are answers alone is a user message.
+* The string prompt of a row whose `chosen` is a chat, beside its list of texts, is that chat up to its last answer.
+* A `system` column is the first message of the prompt, which is then a chat.
+* What a row holds that would change the prompt and is not read (`UNREAD`) is refused, unless it is empty.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from larpo_ir.chats import is_chat
+from larpo_ir.chats import Messages, clean_chat, is_chat
 from larpo_ir.records import Row
 
 REQUIRED = ("prompt", "completions", "scores")
 PER_COMPLETION = ("ref_logps", "completion_ids", "docnos", "policies")
+ID_COLUMNS = ("qid", "id", "prompt_id", "query_id")
 TEXT_KEYS = ("text", "response", "completion", "output")
 GRADE_KEYS = (
     "score",
@@ -26,15 +37,143 @@ GRADE_KEYS = (
     "label",
 )
 POLICY_KEYS = ("generator", "model", "policy")
+CHAT_COLUMNS = ("prompt", "chosen", "rejected", "completion", "conversations", "messages")
+QUESTION_COLUMNS = ("prompt", "question", "instruction", "query", "input")
+UNREAD = ("tools", "history", "images", "videos", "audios", "chat_template_kwargs")
+SHAREGPT_ROLES = {
+    "human": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bard": "assistant",
+    "bing": "assistant",
+    "model": "assistant",
+    "observation": "tool",
+}
 
 
 @dataclass(frozen=True)
 class Format:
-    """A layout of ranked lists: the columns it is recognised by, and how one of its rows is converted."""
+    """A layout of ranked lists: the columns it is recognised by, and how one of its rows is converted.
+
+    `grouped`: a row is one completion, and all rows of a prompt are one list.
+    """
 
     name: str
     columns: tuple[str, ...]
     convert: Callable[[Row], Row]
+    grouped: bool = False
+
+
+# Reading rows
+
+
+def read_row(layout: Format, row: Row) -> Row:
+    """A row of a layout as one of ours: `prompt, completions, scores`, and of `PER_COMPLETION` what there is.
+
+    Raises a one-line `ValueError` that says what is wrong with the row.
+    """
+    for column in UNREAD:
+        if not _is_empty(row.get(column)):
+            raise ValueError(
+                f"{column} is a part of the prompt that is not supported; write it into the prompt"
+            )
+    row = {**row, **{column: _as_chat(row[column]) for column in CHAT_COLUMNS if column in row}}
+    converted = layout.convert(row)
+    if isinstance(converted["completions"], list):
+        converted["completions"] = [_as_chat(completion) for completion in converted["completions"]]
+        converted["prompt"], converted["completions"] = _apart(
+            converted.get("prompt"), converted["completions"]
+        )
+    converted["prompt"] = _with_system(_asked_of(row, converted), row.get("system"))
+    return converted
+
+
+def _is_empty(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(held is None for held in value.values())
+    return value is None or value in ("", "[]", "{}", [])
+
+
+def _as_chat(value: Any) -> Any:
+    """A message or a list of messages as a chat; every other value as it is."""
+    if isinstance(value, dict) and value.keys() & {"role", "from"}:
+        value = [value]
+    chat = clean_chat(value)
+    return [_message(turn) for turn in chat] if is_chat(chat) else value
+
+
+def _message(turn: Row) -> Row:
+    if "role" in turn or not {"from", "value"} <= turn.keys():
+        return turn
+    who = turn["from"]
+    role = SHAREGPT_ROLES.get(who, who) if isinstance(who, str) else who
+    rest = {key: value for key, value in turn.items() if key not in ("from", "value")}
+    return {"role": role, "content": turn["value"], **rest}
+
+
+def _apart(prompt: Any, completions: list[Any]) -> tuple[Any, list[Any]]:
+    """Prompt and completions, where completions may repeat the prompt, or alone know it."""
+    if completions and all(map(is_chat, completions)):
+        if isinstance(prompt, str) and all(turns[0].get("role") == "assistant" for turns in completions):
+            return [{"role": "user", "content": prompt}], completions
+        whole = isinstance(prompt, list) and all(
+            turns[: len(prompt)] == prompt != turns for turns in completions
+        )
+        if prompt is None or isinstance(prompt, str) or whole:
+            return _shared_turns(completions)
+    elif prompt is None and len(completions) > 1 and all(isinstance(text, str) for text in completions):
+        return _shared_text(completions)
+    if prompt is None:
+        raise ValueError("there is no prompt, and the completions are no texts or chats that begin with it")
+    return prompt, completions
+
+
+def _shared_turns(completions: list[Messages]) -> tuple[Messages, list[Messages]]:
+    """The messages with which all completions begin, of which each keeps one or more; as TRL's `extract_prompt`."""
+    shared = 0
+    most = min(map(len, completions)) - 1
+    while shared < most and all(turns[shared] == completions[0][shared] for turns in completions):
+        shared += 1
+    if not shared:
+        raise ValueError("the completions do not begin with the same messages, so the prompt is unknown")
+    return completions[0][:shared], [turns[shared:] for turns in completions]
+
+
+def _shared_text(completions: list[str]) -> tuple[str, list[str]]:
+    """The text with which all completions begin, but for a space at its end; as TRL's `extract_prompt`."""
+    shared = len(os.path.commonprefix(completions))  # noqa: RUF071 the characters that texts share
+    shortest = min(map(len, completions))
+    if len(set(completions)) == 1:
+        raise ValueError("the completions are equal, so the prompt with which they begin is unknown")
+    if shared == shortest:  # the shortest is a completion, too, so it keeps one character
+        shared = max(shared - 1, 0)
+    elif completions[0][shared - 1 : shared] == " ":
+        shared -= 1
+    if not shared:
+        raise ValueError("there is no prompt, and the completions do not begin with the same text")
+    return completions[0][:shared], [text[shared:] for text in completions]
+
+
+def _asked_of(row: Row, converted: Row) -> Any:
+    """The prompt; a string beside `chosen` and `rejected` chats is the chat that `chosen` answers."""
+    prompt, chosen = converted["prompt"], row.get("chosen")
+    if not (isinstance(prompt, str) and is_chat(chosen) and is_chat(row.get("rejected"))):
+        return prompt
+    if chosen[-1].get("role") != "assistant":
+        raise ValueError("chosen must end with an assistant message: what stands before it is the prompt")
+    return chosen[:-1] or [{"role": "user", "content": prompt}]
+
+
+def _with_system(prompt: Any, system: Any) -> Any:
+    if not isinstance(system, str) or not (isinstance(prompt, str) or is_chat(prompt)):
+        return prompt
+    chat = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    if not system or chat[0].get("role") in ("system", "developer"):
+        return chat
+    return [{"role": "system", "content": system}, *chat]
+
+
+# Layouts
 
 
 def _own(row: Row) -> Row:
@@ -78,25 +217,52 @@ def _shared_key(records: list[Row], keys: tuple[str, ...], what: str) -> str:
 
 
 def _pair(row: Row) -> Row:
-    """TRL's preference pairs. Where both chats begin with the conversation so far, that is their prompt."""
-    prompt: Any = row.get("prompt")
-    chosen, rejected = row["chosen"], row["rejected"]
-    if is_chat(chosen) and is_chat(rejected):
-        if isinstance(prompt, str) and chosen[0].get("role") == rejected[0].get("role") == "assistant":
-            prompt = [{"role": "user", "content": prompt}]
-        elif not is_chat(prompt) or chosen[: len(prompt)] == prompt == rejected[: len(prompt)]:
-            shared = 0
-            while shared < min(len(chosen), len(rejected)) - 1 and chosen[shared] == rejected[shared]:
-                shared += 1
-            if not shared:
-                raise ValueError(
-                    "chosen and rejected do not begin with the same messages, so the prompt is unknown"
-                )
-            prompt, chosen, rejected = chosen[:shared], chosen[shared:], rejected[shared:]
-    if prompt is None:
-        raise ValueError("a pair without a prompt must be two chats that begin with the same messages")
+    """Preference pairs: TRL's, with a prompt or without, ShareGPT's and Alpaca's."""
     scores = [row.get("score_chosen"), row.get("score_rejected")] if "score_chosen" in row else [1.0, 0.0]
-    return {"prompt": prompt, "completions": [chosen, rejected], "scores": scores}
+    return {"prompt": _question(row), "completions": [row["chosen"], row["rejected"]], "scores": scores}
+
+
+def _question(row: Row) -> Any:
+    """What is asked in a row: a chat or a text; None where only the completions tell."""
+    answers = [row[name] for name in ("chosen", "rejected") if is_chat(row.get(name))]
+    told_whole = any(turns[0].get("role") != "assistant" for turns in answers)
+    if row.get("prompt") is None and not told_whole:
+        for column in ("conversations", "messages"):
+            if row.get(column) is not None:
+                return _unanswered(row[column], column)
+        if isinstance(row.get("instruction"), str) and isinstance(row.get("input"), str):
+            return "\n".join(filter(None, (row["instruction"], row["input"])))
+    return next((row[column] for column in QUESTION_COLUMNS if row.get(column)), row.get("prompt"))
+
+
+def _unanswered(turns: Any, column: str) -> Any:
+    if not is_chat(turns):
+        raise ValueError(f"{column} must be a list of messages, got {turns!r:.60}")
+    if turns[-1].get("role") == "assistant":
+        raise ValueError(f"{column} ends with an answer; it must end with what chosen and rejected answer")
+    return turns
+
+
+def _labelled(completion: Callable[[Row], tuple[Any, Any]], label: str) -> Callable[[Row], Row]:
+    """A row that is one completion of a prompt and says whether it is good. True scores 1, False 0."""
+
+    def convert(row: Row) -> Row:
+        prompt, text = completion(row)
+        if row[label] not in (True, False):
+            raise ValueError(f"{label} is {row[label]!r:.60}; it must be true or false")
+        return {"prompt": prompt, "completions": [text], "scores": [float(row[label])], "grade": label}
+
+    return convert
+
+
+def _last_turn(column: str) -> Callable[[Row], tuple[Any, Any]]:
+    def split(row: Row) -> tuple[Any, Any]:
+        turns = row[column]
+        if not is_chat(turns) or len(turns) < 2:
+            raise ValueError(f"{column} must be a list of messages that ends with the answer")
+        return turns[:-1], turns[-1:]
+
+    return split
 
 
 # The most specific first: published sets often carry a chosen/rejected pair beside their whole list.
@@ -111,15 +277,49 @@ FORMATS = (
     Format("graded candidates", ("prompt", "candidates"), _graded("prompt", "candidates")),
     Format("UltraFeedback", ("instruction", "completions"), _graded("instruction", "completions")),
     Format("UltraFeedback binarized", ("chosen", "rejected", "score_chosen", "score_rejected"), _pair),
+    Format("ShareGPT pairs", ("conversations", "chosen", "rejected"), _pair),
     Format("preference pairs", ("chosen", "rejected"), _pair),
+    Format(
+        "unpaired preferences",
+        ("prompt", "completion", "label"),
+        _labelled(lambda row: (row["prompt"], row["completion"]), "label"),
+        grouped=True,
+    ),
+    Format(
+        "ShareGPT KTO", ("conversations", "kto_tag"), _labelled(_last_turn("conversations"), "kto_tag"), True
+    ),
+    Format("OpenAI KTO", ("messages", "kto_tag"), _labelled(_last_turn("messages"), "kto_tag"), True),
+    Format(
+        "Alpaca KTO",
+        ("instruction", "output", "kto_tag"),
+        _labelled(lambda row: (_question(row), row["output"]), "kto_tag"),
+        grouped=True,
+    ),
+)
+
+# Layouts of other kinds of data: their columns, and why they are no ranked lists.
+NO_LISTS = (
+    (("prompt", "completions", "labels"), "labels of the steps of one answer (stepwise supervision)"),
+    (("prompt", "completion"), "one completion a prompt, and no label that says whether it is good"),
+    (("conversations",), "conversations, and no chosen and rejected answers"),
+    (("messages",), "conversations, and no chosen and rejected answers"),
 )
 
 
 def format_of(where: str, row: Row) -> Format:
+    """The layout of a row. Raises a one-line `ValueError` that begins with `where` if it is none of `FORMATS`."""
     for layout in FORMATS:
         if all(column in row for column in layout.columns):
             return layout
     known = "; ".join(f"{layout.name} ({', '.join(layout.columns)})" for layout in FORMATS)
+    if not row.keys() - {"prompt", *ID_COLUMNS} and "prompt" in row:
+        raise ValueError(
+            f"{where}: prompts alone, and nothing to rank; sample candidates with `larpo-ir generate` and grade them "
+            "with `larpo-ir rerank`"
+        )
+    for columns, why in NO_LISTS:
+        if all(column in row for column in columns):
+            raise ValueError(f"{where}: {why}: these are no ranked lists; known formats: {known}")
     raise ValueError(
         f"{where}: unknown columns {', '.join(map(str, row)) or '(none)'}; known formats: {known}"
     )

@@ -27,10 +27,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from larpo_ir.chats import Messages, check_completion, check_prompt, is_chat
+from larpo_ir.chats import Messages as Messages
+from larpo_ir.chats import check_completion, check_prompt, is_chat
 from larpo_ir.chats import completion_text as completion_text
 from larpo_ir.chats import prompt_text as prompt_text
-from larpo_ir.formats import PER_COMPLETION, REQUIRED, format_of
+from larpo_ir.formats import ID_COLUMNS, PER_COMPLETION, REQUIRED, format_of, read_row
 from larpo_ir.records import Row, read_records
 
 if TYPE_CHECKING:
@@ -113,6 +114,17 @@ def _drop_duplicates(row: Row) -> int:
     return dropped
 
 
+def _group(rows: list[Row]) -> list[Row]:
+    """One list for each prompt, in the order of their first rows, from rows that are one completion each."""
+    lists: dict[str, Row] = {}
+    for row in rows:
+        known = lists.setdefault(json.dumps(row["prompt"], sort_keys=True), row)
+        if known is not row:
+            known["completions"] += row["completions"]
+            known["scores"] += row["scores"]
+    return list(lists.values())
+
+
 def read_lists(
     source: str | os.PathLike[str] | Iterable[Row] | Dataset, *, split: str | None = None
 ) -> Dataset:
@@ -121,15 +133,19 @@ def read_lists(
     Args:
         source: a `.jsonl`, `.json` or `.parquet` file, a folder that `datasets` saved, a `Dataset`, a
             `DatasetDict`, or rows (dicts). The layout is recognised by its columns, see `larpo_ir.formats`: ranked
-            lists, SimPO, RLHFlow, graded candidates, UltraFeedback (raw and binarized), and TRL's preference
-            pairs, which score 1 and 0.
+            lists, SimPO, RLHFlow, graded candidates, UltraFeedback (raw and binarized), TRL's preference pairs
+            (with a prompt or an implicit one), which score 1 and 0, TRL's unpaired preferences, and ShareGPT's and
+            Alpaca's pairs and KTO rows.
         split: which split, where there are several.
 
-    Returns a `Dataset` with the columns of this module's table. Completions that occur twice in a list are
-    dropped (the first stays) with one warning that counts them; lists of one completion are kept.
+    Returns a `Dataset` with the columns of this module's table. `id` is a row's `qid`, `id`, `prompt_id` or
+    `query_id`. Rows of one completion each (unpaired preferences) become one list for each prompt, wherever in the
+    source they stand; the list has the place and the id of its first row. Completions that occur twice in a list
+    are dropped (the first stays) with one warning that counts them; lists of one completion are kept.
 
     Raises `ValueError`, one line with file and line: malformed JSON, an empty file, unknown columns, lengths
-    that differ, a score that is missing or not finite, a completion that is no text, an empty prompt.
+    that differ, a score that is missing or not finite, a completion that is no text, an empty prompt, a chat with a
+    message that is not read (see `larpo_ir.chats`), prompts that are strings in some rows and chats in others.
 
     >>> read_lists([{"prompt": "2+2?", "responses": ["4", "5"], "rewards": [1, 0]}])[0]
     {'prompt': '2+2?', 'completions': ['4', '5'], 'scores': [1.0, 0.0]}
@@ -145,7 +161,7 @@ def read_lists(
         if missing:
             raise ValueError(f"{where}: no {', '.join(missing)}, unlike the rows before it ({layout.name})")
         try:
-            row = layout.convert(raw)
+            row = read_row(layout, raw)
             _check_row(row)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
@@ -155,12 +171,15 @@ def read_lists(
             other = next(pair for pair in zip(_kind(row), kind, strict=True) if pair[0] != pair[1])
             raise ValueError(f"{where}: {other[0]}, but {other[1]} in the rows before it; use one of the two")
         row["scores"] = [float(score) for score in row["scores"]]
-        names = [raw[key] for key in ("id", "prompt_id") if raw.get(key) is not None]
+        names = [raw[key] for key in ID_COLUMNS if raw.get(key) is not None]
         if names:
             row["id"] = str(names[0])
+        rows.append(row)
+    if layout is not None and layout.grouped:
+        rows = _group(rows)
+    for row in rows:
         dropped = _drop_duplicates(row)
         duplicates, affected = duplicates + dropped, affected + bool(dropped)
-        rows.append(row)
     if not rows:
         raise ValueError(f"{name}: empty, no ranked lists to read")
     if duplicates:

@@ -85,7 +85,11 @@ def test_completions_may_be_empty_and_are_said_by_the_assistant():
     with pytest.raises(
         ValueError, match=r"^completions\[1\] must end with an assistant message, not 'user'$"
     ):
-        check_completion([USER], "completions[1]")
+        check_completion([ASSISTANT, USER], "completions[1]")
+    with pytest.raises(
+        ValueError, match=r"^completions\[1\] must begin with an assistant message, not 'user'$"
+    ):
+        check_completion([USER, ASSISTANT], "completions[1]")
     with pytest.raises(ValueError, match=r"^completion is 5, neither a string nor a chat"):
         check_completion(5)
 
