@@ -266,6 +266,10 @@ CASES = {
         ('The answer is $\\frac{3}{-4}$.', '-0.75'),
     ],
     "marks": [
+        ("So she pays $18, not $20.", "18"),
+        ("She pays 18 rather than 20.", "18"),
+        ("It is not 20, it is 18", "18"),
+        ("It is not 20.", "20"),
         ('#### (5)', '5'),
         ('#### 5!', '5'),
         ('The answer is 5!', '5'),

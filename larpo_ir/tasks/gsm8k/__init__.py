@@ -7,7 +7,7 @@ spellings of a number it knows, `numerals` what a number and an equation are, `r
 **Which number is the answer.** Marks come in levels of strength (`reading._MARKS`). Of the strongest level present
 the last occurrence counts, so that a response may correct itself. Without a mark: a bold number in the last line
 that has a number; failing that, the last equation of the last clause that has a number (18 in `9 * 2 = 18 for 3
-days`); failing that, the last number of the text. After a mark,
+days`); failing that, the last number of the text that is not denied (`18, not 20`). After a mark,
 
 * the first number counts: 5 in `Answer: 5 apples and 6 oranges`, 18 in `The answer is 18 because 3 * 6 = 18`;
 * an equation counts by its last plain number: 18 in `#### 9 * 2 = 18`, 5 in `\boxed{x = 5}`;

@@ -45,6 +45,9 @@ _bold = re.compile(
 # `x - ` of \boxed{x - 3}, `√{` of \boxed{\sqrt{25}}
 _left_to_compute = re.compile(r"ox(?:ed)?\s{0,5}\{.*(?:[\w)}\]] ?[-+*/^]|[√±][-({\[]?)\s?\Z")
 _list_item = re.compile(r"^[ \t>*#-]{0,8}[0-9]{1,2}[.)][ \t]+(?=[^\W0-9]|[*\"'$\\(])", re.MULTILINE)
+_denying = re.compile(
+    r"(?:\bnot|n['’]t|\brather than|\binstead of)\s[$(*]{0,3}\Z", re.IGNORECASE
+)  # 18, not 20
 _clause_end = re.compile(r"[.!?;,](?=\s)|\n")
 _next_question = re.compile(
     r"^[ \t*#>]{0,8}(?:(?:Q|Question|Human|User)[ \t*]{0,4}:|Instruction\b)"
@@ -83,6 +86,10 @@ def read(text: str) -> Fraction | None:
     return _unmarked(without_items if number.search(without_items) else text)
 
 
+def _denied(text: str, start: int) -> bool:
+    return _denying.search(text, max(start - 20, 0), start) is not None
+
+
 def _unmarked(text: str) -> Fraction | None:
     """The last number of a text, save that a bold number of its line or an equation of its clause comes first."""
     chains = list(chain.finditer(text))
@@ -90,6 +97,7 @@ def _unmarked(text: str) -> Fraction | None:
         chains.pop()
     if not chains:
         return None
+    chains = [found for found in chains if not _denied(text, found.start())] or chains
     last = chains[-1]
     line_start, line_end = text.rfind("\n", 0, last.start()) + 1, text.find("\n", last.end())
     if bold := _last(_bold, text[line_start : line_end if line_end >= 0 else len(text)]):

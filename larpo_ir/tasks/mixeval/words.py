@@ -1,0 +1,74 @@
+"""Words of an answer: without case, accents, punctuation and articles, and where some of them occur in others."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
+
+# Letters that Unicode does not decompose.
+_BASE_LETTERS = str.maketrans(
+    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "æ": "ae", "œ": "oe", "þ": "th", "ı": "i"}
+)
+_ACRONYM_POINT = re.compile(r"\b([a-z]{1,2})\.(?=[a-z]\b)")  # U.S. is US, Ph.D. is PhD
+_SPACED_INITIALS = re.compile(r"\b([a-z])\. ?(?=[a-z]\.)")  # J. R. R. Tolkien is J.R.R. Tolkien
+# `C#`, `C++` and `A+` are not `C` and `A`; `6.6%` and `3.5` are one word each.
+_WORD = re.compile(r"[^\W_]+(?:\.[0-9]+)*(?:%|\+\+|[#+](?![^\W_])|(?<=\b[a-z])-(?=$|[\s.,;]))?")
+_ARTICLES = ("a", "an", "the")
+_NEGATION = re.compile("not|nor|neither|never|isnt|wasnt|arent|werent|cannot|than|unlike|without|except")
+_BETWEEN = re.compile("be|in|at|by|on|from|to|really|actually")  # not in Lima
+_WRONG = re.compile("not|wrong|incorrect|false")
+
+
+def plain(text: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", text)
+    text = "".join(c for c in decomposed if not unicodedata.combining(c)).casefold().translate(_BASE_LETTERS)
+    text = re.sub(r"\((?:disambiguation|film|movie)\)", " ", text).replace("&", " and ")
+    text = _ACRONYM_POINT.sub(r"\1", _SPACED_INITIALS.sub(r"\1.", text))
+    return re.sub(r"['’`]s\b|(?<=[0-9]),(?=[0-9]{3})|['’`]", "", text)
+
+
+@lru_cache(maxsize=1024)
+def words(text: str) -> tuple[str, ...]:
+    """Words without case, accents, punctuation and articles; signs count as words where there is nothing else.
+
+    >>> words("The U.S. (C# and C++)"), words("Søren Kierkegaard's"), words("+")
+    (('us', 'c#', 'and', 'c++'), ('soren', 'kierkegaard'), ('+',))
+    """
+    found = _WORD.findall(plain(text))
+    return tuple(word for word in found if word not in _ARTICLES) or tuple(found) or tuple(text.split())
+
+
+def occurrences(part: tuple[str, ...], whole: tuple[str, ...]) -> Iterator[int]:
+    """Where a run of words begins in others."""
+    size = len(part)
+    if size:
+        yield from (i for i in range(len(whole) - size + 1) if whole[i : i + size] == part)
+
+
+def occurs(part: tuple[str, ...], whole: tuple[str, ...]) -> bool:
+    return next(occurrences(part, whole), None) is not None
+
+
+def affirmed(part: tuple[str, ...], whole: tuple[str, ...]) -> bool:
+    """Whether the words occur somewhere where they are not denied (`not Lima but`, `Lima is wrong`).
+
+    >>> [affirmed(("lima",), words(text)) for text in ["It is Lima.", "Not in Lima but in Cusco.", "Lima is wrong."]]
+    [True, False, False]
+    """
+    return any(not denied(whole, start, start + len(part)) for start in occurrences(part, whole))
+
+
+def denied(whole: tuple[str, ...], start: int, end: int) -> bool:
+    """Whether the words from `start` to `end` are denied by those around them."""
+    before = start - 1
+    while before >= 0 and _BETWEEN.fullmatch(whole[before]):
+        before -= 1
+    if (before >= 0 and _NEGATION.fullmatch(whole[before])) or whole[max(start - 2, 0) : start] == (
+        "instead",
+        "of",
+    ):
+        return True
+    verb, said = (*whole[end : end + 2], "", "")[:2]
+    return verb == "isnt" or (verb in ("is", "was", "are") and _WRONG.fullmatch(said) is not None)
