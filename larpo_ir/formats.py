@@ -156,7 +156,7 @@ def _shared_text(completions: list[str]) -> tuple[str, list[str]]:
 
 def _asked_of(row: Row, converted: Row) -> Any:
     """The prompt; a string beside `chosen` and `rejected` chats is the chat that `chosen` answers."""
-    prompt, chosen = converted["prompt"], row.get("chosen")
+    prompt, chosen = converted["prompt"], row.get("chosen", [])
     if not (isinstance(prompt, str) and is_chat(chosen) and is_chat(row.get("rejected"))):
         return prompt
     if chosen[-1].get("role") != "assistant":

@@ -8,7 +8,7 @@ any other.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -20,19 +20,39 @@ if TYPE_CHECKING:
 
 # A header without any of these, such as `USER:`, is a word that prose may hold, too.
 _MARKUP = re.compile(r"<\S+>|\[/?[A-Z_]+\]")
-_FIRST_PIECE = re.compile(r"\s|<[^<>]*>|\S+")
+_TAG = re.compile(r"<[^<>\s]+>")
 _WORDS_OF_ERRORS = 300  # characters
+# Small chats in which a message of each role has its place.
+_SMALL_CHATS = {
+    "system": ("system", "user"),
+    "developer": ("developer", "user"),
+    "user": ("user",),
+    "assistant": ("user", "assistant"),
+    "tool": ("user", "assistant", "tool"),
+}
 
 
 def render(tokenizer: PreTrainedTokenizerBase, chat: Messages, **options: Any) -> str:
     """A chat as its template writes it. `options` are those of `apply_chat_template`.
 
-    Raises a one-line `ValueError` with the template's own words where it refuses the chat or fails on it.
+    Raises a one-line `ValueError` with the template's own words where it refuses the chat or fails on it, and where
+    it leaves a message out without a word, as some do with roles that they do not know, or with content that is text.
     """
     if not getattr(tokenizer, "chat_template", None):
         raise ValueError(
             "the tokenizer has no chat template, so it cannot read a chat: give strings or a template"
         )
+    lost = template_of(tokenizer).lost
+    for message in chat:
+        if message["role"] in lost and message["content"].strip():
+            raise ValueError(
+                f"the chat template leaves out what a message of the role {message['role']!r} says; give it to "
+                "another role, or another template to the tokenizer"
+            )
+    return _write(tokenizer, chat, **options)
+
+
+def _write(tokenizer: PreTrainedTokenizerBase, chat: Messages, **options: Any) -> str:
     try:
         return str(tokenizer.apply_chat_template(chat, tokenize=False, **options))
     except Exception as error:  # a template is a program: it may raise whatever Python can
@@ -65,7 +85,9 @@ class Template:
     * `headers`: what stands before a message of each role, such as `<|im_start|>user`.
     * `opening` and `asks`: what stands before the first question, and what asks for an answer behind it.
     * `lead`: what stands between `asks` and an answer, such as Qwen 3's empty `<think>` block.
-    * `ending`: what ends an answer, up to the token `end_id` whose text is `end`; `behind`: what follows that token.
+    * `ending`: what ends an answer, up to the token `end_id` whose text is `end`, or all of it where no token ends
+      it; `behind`: what follows that.
+    * `lost`: the roles whose messages it leaves out.
     """
 
     start: str = ""
@@ -77,6 +99,7 @@ class Template:
     end: str = ""
     end_id: int | None = None
     behind: str = ""
+    lost: frozenset[str] = frozenset()
     _pattern: re.Pattern[str] | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
@@ -96,16 +119,22 @@ class Template:
         )
 
     def lead_before(self, text: str) -> str:
-        """What the template writes before an answer, unless the answer itself begins like that."""
-        piece = _FIRST_PIECE.match(self.lead)
-        return "" if piece is None or text.startswith(piece.group()) else self.lead
+        """What the template writes before an answer, unless the answer shows that its model wrote it: it holds a tag
+        of it (reasoning that ends in `</think>`), or begins with white space or a word as it does."""
+        tags = _TAG.findall(self.lead)
+        if tags:
+            written = any(tag in text for tag in tags)
+        else:
+            word = self.lead.strip()
+            written = text.startswith(word) if word else text[:1].isspace()
+        return "" if written else self.lead
 
     def cut(self, text: str) -> str:
         """A rendered chat that ends with an answer, without what stands behind the end of this turn."""
         where = text.rfind(self.end) + len(self.end) if self.end else -1
         if where >= len(self.end) and (not text[where:].strip() or text[where:] == self.behind):
             return text[:where]
-        return text if self.behind.strip() else text.removesuffix(self.behind)
+        return text.removesuffix(self.behind)
 
 
 _NO_TEMPLATE = Template()
@@ -142,12 +171,13 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
 
 
 def _read(tokenizer: PreTrainedTokenizerBase) -> Template:
+    lost = frozenset(role for role in _SMALL_CHATS if _is_lost(tokenizer, role))
     for before in ((), ("system",)):  # some templates want a system message
         asked = _around(tokenizer, *before, "user", ask=True)
         if asked is not None:
             break
     else:
-        return _NO_TEMPLATE
+        return Template(lost=lost)
     told = _around(tokenizer, *before, "user") or asked
     answered = _around(tokenizer, *before, "user", "assistant")
     again = _around(tokenizer, *before, "user", "assistant", "user")
@@ -157,7 +187,7 @@ def _read(tokenizer: PreTrainedTokenizerBase) -> Template:
     answer = told[-1] if answered is None else answered[-2]
     tail = "" if answered is None else answered[-1]
     end_id, end = _end(tokenizer, tail)
-    at = tail.find(end) + len(end) if end else 0
+    at = tail.find(end) + len(end) if end else len(tail.rstrip())
 
     def behind_question(text: str) -> str:
         """What follows the question's own turn, whose end is less than `told` where the end of the chat is marked."""
@@ -166,7 +196,9 @@ def _read(tokenizer: PreTrainedTokenizerBase) -> Template:
         return text[text.index(end) + len(end) :].lstrip()
 
     generation, written = behind_question(asks), behind_question(answer)
-    user = opening if again is None else again[-2].removeprefix(tail[:at])
+    user = opening
+    if again is not None:  # what stands between an answer and the next question, without the ends of turns
+        user = again[-2].removeprefix(tail[:at]).removeprefix(tail[at:]).removeprefix(told[-1])
     pieces = [user, _shared(generation, written) if generation else told[-1]]
     pieces += [instructed[0]] if instructed else []
     specials = _special_texts(tokenizer)
@@ -185,17 +217,15 @@ def _read(tokenizer: PreTrainedTokenizerBase) -> Template:
         end=end,
         end_id=end_id,
         behind=tail[at:],
+        lost=lost,
     )
 
 
 def _around(tokenizer: PreTrainedTokenizerBase, *roles: str, ask: bool = False) -> list[str] | None:
-    """What a template writes before, between and behind messages of these roles; None where it refuses them."""
-    words = [f"Qz{number}zQ" for number in range(len(roles))]
-    chat = [{"role": role, "content": word} for role, word in zip(roles, words, strict=True)]
-    try:
-        text = render(tokenizer, chat, add_generation_prompt=ask)
-    except ValueError:
-        return None
+    """What a template writes before, between and behind messages of these roles; None where it refuses one of them,
+    leaves it out or writes it elsewhere."""
+    words = _words(roles)
+    text = _of_words(tokenizer, roles, ask)
     pieces = []
     for word in words:
         piece, found, text = text.partition(word)
@@ -203,6 +233,26 @@ def _around(tokenizer: PreTrainedTokenizerBase, *roles: str, ask: bool = False) 
             return None
         pieces.append(piece)
     return [*pieces, text]
+
+
+def _is_lost(tokenizer: PreTrainedTokenizerBase, role: str) -> bool:
+    """Whether a template writes a chat with a message of this role, and not what the message says."""
+    roles = _SMALL_CHATS[role]
+    text = _of_words(tokenizer, roles, ask=False)
+    return bool(text) and _words(roles)[roles.index(role)] not in text
+
+
+def _words(roles: Sequence[str]) -> list[str]:
+    return [f"Qz{number}zQ" for number in range(len(roles))]
+
+
+def _of_words(tokenizer: PreTrainedTokenizerBase, roles: Sequence[str], ask: bool) -> str:
+    """A chat of made-up words as the template writes it; nothing where it refuses the chat."""
+    chat = [{"role": role, "content": word} for role, word in zip(roles, _words(roles), strict=True)]
+    try:
+        return _write(tokenizer, chat, add_generation_prompt=ask)
+    except ValueError:
+        return ""
 
 
 @dataclass(frozen=True)
@@ -247,8 +297,9 @@ def _end(tokenizer: PreTrainedTokenizerBase, tail: str) -> tuple[int | None, str
 
 
 def _header(piece: str, starts: Iterable[str], apart: Iterable[str]) -> str:
-    """What is written before a message, without the BOS token: unless it begins every turn, as SmolLM2's does."""
-    header = piece.strip()
+    """The first line that is written before a message, without the BOS token: unless it begins every turn, as
+    SmolLM2's does."""
+    header = piece.strip().partition("\n")[0]
     for start in starts:
         rest = header.removeprefix(start).strip()
         if rest != header and (start in apart or not rest or _MARKUP.search(rest)):

@@ -17,8 +17,9 @@
   message of the assistant, the response's first message continues it.
 * A string response to a chat, or to a rendered chat, is what the same response as a message is: before it stands what
   the template writes between prompt and answer (Qwen 3's empty `<think>` block, Mistral's space), unless the string
-  begins like that itself, as sampled ones do; behind it stands the end of turn. Only what a template changes *within*
-  a message (white space that it trims, reasoning that it drops) stays in a string.
+  shows that the model wrote that itself (it holds such a tag, or begins with such a space), or was cut while it was
+  sampled; behind it stands the end of turn. Only what a template changes *within* a message (white space that it
+  trims, reasoning that it drops) stays in a string.
 
 **Ends.** A response ends with the token at which the generator stops: in a chat the one with which the template ends
 an assistant turn (`end_of_turn`), otherwise EOS. White space that a template writes behind this token belongs to no
@@ -237,10 +238,13 @@ def _as_message(tokenizer: PreTrainedTokenizerBase, asked: _Prompt, text: str, e
     """A string response to a chat as the template would write it, but for changes within it."""
     template = asked.template or Template()
     trimmed = text.rstrip()
-    if any(end and trimmed.endswith(end) for end in (template.end, tokenizer.eos_token)):
-        text, ends = trimmed, False
+    marks = (template.end or template.ending.strip(), tokenizer.eos_token)
+    ended = any(mark and trimmed.endswith(mark) for mark in marks)
+    text = trimmed if ended else text
+    if not (ends or ended):  # cut while it was sampled, so nobody wrote anything before it
+        return text
     lead = template.lead_before(text) if asked.asks else ""
-    if not ends:
+    if ended:
         return lead + text
     spaced = template.ending[:1].isspace() and text[-1:].isspace()
     return lead + text + (template.ending.lstrip() if spaced else template.ending)

@@ -85,11 +85,29 @@ STYLES: dict[str, dict[str, Any]] = {
         " if m['role'] == 'user' else 'ASSISTANT: ' + m['content'] + eos_token }}{% endfor %}"
         "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}",
     },
+    "words": {  # what ends its turns is no token
+        "chat_template": "{% for m in messages %}{{ '[' + m['role'] + ']: ' + m['content'] + '###\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '[assistant]: ' }}{% endif %}",
+    },
+    "thinking": {  # the prompt has begun to think
+        "eos_token": "<|im_end|>",
+        "chat_template": "{% for m in messages %}{% if loop.last and m['role'] == 'assistant' %}"
+        "{{ '<|im_start|>assistant\n<think>\n' }}{% if '</think>' not in m['content'] %}{{ '\n</think>\n\n' }}"
+        "{% endif %}{{ m['content'] + '<|im_end|>\n' }}{% else %}" + _CHATML_TURN + "{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n<think>\n' }}{% endif %}",
+    },
+    "channels": {  # other turns end otherwise than the last
+        "chat_template": "{% for m in messages %}{{ '<|' + m['role'] + '|>'"
+        " + ('<|final|>' if m['role'] == 'assistant' else '') + m['content']"
+        " + ('<|return|>' if loop.last and m['role'] == 'assistant' else '<|end|>') }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}",
+    },
     "bare": {"chat_template": "{% for m in messages %}{{ m['content'] + '\n' }}{% endfor %}"},
 }
 STYLE_SPECIALS = [
     *("<|im_start|>", "<|im_end|>", "<start_of_turn>", "<end_of_turn>"),
     *("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|end|>", "<think>", "</think>"),
+    *("<|final|>", "<|return|>"),
 ]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
+import trl
 from trl.data_utils import apply_chat_template
 
 from larpo_ir.templates import template_of
@@ -17,6 +19,7 @@ from larpo_ir.tokenization import (
 )
 from tests.models import (
     CHAT_TEMPLATE,
+    SPECIALS,
     STYLES,
     THINKING_TEMPLATE,
     make_sentencepiece_tokenizer,
@@ -27,6 +30,15 @@ from tests.models import (
 SYSTEM, USER = {"role": "system", "content": "xy"}, {"role": "user", "content": "ab the"}
 ASSISTANT, AGAIN = {"role": "assistant", "content": "4"}, {"role": "user", "content": "Q"}
 THOUGHT = "<think>\nx\n</think>\n\n4"
+SAMPLED = [
+    ("thinks", THOUGHT),
+    ("thinking", "x\n</think>\n\n4"),
+    ("channels", "x<|end|><|assistant|><|final|>4"),
+    ("mistral", " 4"),
+    ("mistral", "\n4"),
+    ("llama2", " 4 "),
+    ("vicuna", " 4"),
+]
 ANSWERS = ["4", "", "x y", "a\n\nb"]
 
 # What an answer ends with, the token of it, and what stands before an answer.
@@ -40,6 +52,9 @@ ENDS = {
     "phi": ("<|end|>", "<|end|>", ""),
     "glm": ("</s>", None, ""),
     "vicuna": ("</s>", "</s>", " "),
+    "words": ("###</s>", None, ""),
+    "thinking": ("<|im_end|>", "<|im_end|>", "\n</think>\n\n"),
+    "channels": ("<|return|>", "<|return|>", "<|final|>"),
     "bare": ("</s>", None, ""),
 }
 
@@ -89,6 +104,9 @@ def test_a_response_that_has_ended_gets_no_second_end(tokenizer, style):
         (one,) = tokenize_lists(tokenizer, [[USER]], [texts], append_eos=append_eos)
         decoded = [tokenizer.decode(ids) for ids in one.completion_ids]
         assert decoded[0] == f"{lead}4{ending}"
+        assert one.completion_ids[0][-1] == (
+            tokenizer.eos_token_id if token is None else tokenizer.convert_tokens_to_ids(token)
+        )
         assert decoded[1] in (decoded[0], f"{decoded[0]}\n")
         assert decoded[2] == f"{lead}4{eos}"
         if token is not None:
@@ -98,12 +116,12 @@ def test_a_response_that_has_ended_gets_no_second_end(tokenizer, style):
 def test_unfinished_strings_do_not_end(tokenizer, style):
     (one,) = tokenize_lists(tokenizer, [[USER]], [["4", "4"]], append_eos=[[False, True]])
     unfinished, finished = (tokenizer.decode(ids) for ids in one.completion_ids)
-    assert unfinished == f"{ENDS[style][2]}4"
-    assert finished == unfinished + ENDS[style][0]
+    assert unfinished == "4"  # cut while it was sampled: nothing is written before it
+    assert finished == ENDS[style][2] + unfinished + ENDS[style][0]
 
 
 def test_what_was_sampled_stays_as_it_was():
-    for style, sampled in (("thinks", THOUGHT), ("mistral", " 4"), ("llama2", " 4 "), ("vicuna", " 4")):
+    for style, sampled in SAMPLED:
         (one,) = tokenize_lists(make_styled_tokenizer(style), [[USER]], [[sampled]])
         text = make_styled_tokenizer(style).decode(one.completion_ids[0])
         assert text == sampled + ENDS[style][0].lstrip()
@@ -133,7 +151,13 @@ def test_a_template_without_bos_is_read_without_bos_as_a_string_too():
 
 
 def test_a_rendered_chat_may_be_of_a_begun_answer(tokenizer, style):
-    if style in ("bare", "vicuna", "thinks"):  # without a mark, or with one that a begun answer does not have
+    if style in (
+        "bare",
+        "vicuna",
+        "words",
+        "thinks",
+        "thinking",
+    ):  # it has no mark, or closes what was thought
         return
     chat = [USER, {"role": "assistant", "content": "x"}]
     text = render_prompt(tokenizer, chat)
@@ -188,6 +212,38 @@ def test_other_models_marks_are_prose(style):
     assert not is_templated(make_styled_tokenizer(style), other)
 
 
+TRLS = sorted((Path(trl.__file__).parent / "chat_templates").glob("*.jinja"))
+
+
+@pytest.mark.parametrize("path", TRLS, ids=lambda path: path.stem)
+def test_templates_that_trl_ships(path):
+    """What must hold of any template. The special tokens are those that the template's text names."""
+    text = path.read_text(encoding="utf-8")
+    tags = set(re.findall(r"<\|[^|<>]+\|>|<｜[^｜]+｜>|</?[a-z_]+>|<\|[a-z]+>|<[a-z]+\|>", text)) - set(
+        SPECIALS
+    )
+    tokenizer = make_tokenizer(bos=True, chat_template=text, extra_specials=sorted(tags))
+    if path.stem.removesuffix("_training") in ("idefics3", "llava_next", "smolvlm"):  # they want parts
+        with pytest.raises(
+            ValueError, match=r"^the chat template (leaves out what a message of the role 'user'|refuses)"
+        ):
+            render_prompt(tokenizer, [USER])
+        return
+    rendered = render_prompt(tokenizer, [USER])
+    assert is_templated(tokenizer, rendered)
+    assert not any(is_templated(tokenizer, prose) for prose in PROSE)
+    of_chat, of_text = tokenize_lists(tokenizer, [[USER], rendered], [["4", "x y"]] * 2)
+    assert of_chat == of_text
+    (of_messages,) = tokenize_lists(tokenizer, [[USER]], [[said("4"), said("x y")]])
+    if of_messages.prompt_ids == of_chat.prompt_ids:  # it renders the prompt alike before an answer
+        assert of_messages == of_chat
+    whole = tokenizer.apply_chat_template([USER, *said("4")], tokenize=False)
+    learned = tokenizer.decode(of_messages.prompt_ids + of_messages.completion_ids[0])
+    assert whole.startswith(learned.removesuffix("</s>"))
+    end = end_of_turn(tokenizer)
+    assert {ids[-1] for ids in of_chat.completion_ids} == {tokenizer.eos_token_id if end is None else end}
+
+
 def test_a_changed_template_is_read_again():
     tokenizer = make_styled_tokenizer("gemma")
     assert is_templated(tokenizer, "<start_of_turn>user\n")
@@ -224,6 +280,21 @@ def test_completions_of_several_turns():
     )
 
 
+def test_a_message_that_a_template_leaves_out_is_refused():
+    tokenizer = make_tokenizer(
+        chat_template="{% for m in messages %}{% if m['role'] in ('user', 'assistant') %}<|{{ m['role'] }}|>"
+        "{{ m['content'] }}{% endif %}{% endfor %}"
+    )
+    assert render_prompt(tokenizer, [USER]) == render_prompt(tokenizer, [{**SYSTEM, "content": " "}, USER])
+    for role in ("system", "developer", "tool"):
+        with pytest.raises(
+            ValueError, match=rf"^query b: the chat template leaves out what a message of the role '{role}'"
+        ):
+            tokenize_prompts(tokenizer, [[{**SYSTEM, "role": role}, USER]], places=["query b"])
+    for style in STYLES:
+        assert not template_of(make_styled_tokenizer(style)).lost
+
+
 def test_null_keys_are_as_absent():
     tokenizer = make_tokenizer(
         chat_template="{% for m in messages %}{{ m.role }}{{ m['name'] if 'name' in m }}:{{ m.content }}{% endfor %}"
@@ -257,7 +328,16 @@ REFUSED = {
         [USER],
         "the chat template refuses this chat: it gives no reason",
     ),
-    "dropped": ("x", [USER, ASSISTANT], "the chat template refuses this chat: ValueError: "),  # cannot go on
+    "dropped": (
+        "x",
+        [USER, ASSISTANT],
+        "the chat template leaves out what a message of the role 'user' says",
+    ),
+    "trimmed": (
+        "{{ messages[0].content }}{% if messages[1:] %}{{ messages[1].content[:20] }}{% endif %}",
+        [USER, {**ASSISTANT, "content": "x" * 30}],
+        "the chat template refuses this chat: ValueError: ",
+    ),
     "none": (None, [USER], "the tokenizer has no chat template, so it cannot read a chat"),
     "content": ("gemma", [{"role": "user"}], "prompt[0] has no content"),
     "null": ("gemma", [{"role": "user", "content": None}], "prompt[0] has no content"),

@@ -117,7 +117,7 @@ def test_strings_and_messages_are_the_same_tokens(tokenizer, chat):
         append_eos=[[True] * len(ANSWERS), [False] * len(ANSWERS)],
     )
     assert again == strings
-    assert [ids[:-1] for ids in strings.completion_ids] == unfinished.completion_ids
+    assert [tokenizer.decode(ids) for ids in unfinished.completion_ids] == ANSWERS
 
 
 def test_answers_that_borders_and_white_space_touch(tokenizer):
