@@ -19,8 +19,9 @@ days`); failing that, the last number of the text that is not denied (`18, not 2
   and decimal commas are no numbers.
 
 A response that goes on with a next question (`Q:`, `Question:`, a user turn) after it has answered is read up
-to there: what follows answers another problem. Reasoning up to `</think>` is skipped when a number follows it.
-Decimal digits of every script are read (`٣` is 3); number words are not.
+to there: what follows answers another problem. An offer of help at the end (`Let me know if …`) is passed by, and
+reasoning up to `</think>` when a number follows it. Decimal digits of every script are read (`٣` is 3); number words
+are not.
 
 Source of the problems and of the `#### answer` line: Cobbe et al., *Training Verifiers to Solve Math Word
 Problems*, 2021, arXiv:2110.14168.

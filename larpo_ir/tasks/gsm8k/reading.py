@@ -55,14 +55,22 @@ _next_question = re.compile(
     re.MULTILINE,
 )
 
+_offer = re.compile(  # "Let me know if you want any of the 3 steps explained!"
+    r"^[ \t*_]{0,4}(?:let me know|feel free|(?:I )?hope (?:this|that) helps"
+    r"|if you(?:'d| have| need| want| would| like)|(?:would|do) you (?:like|want|need)|is there anything)\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+
 
 def _own_answer(text: str) -> str:
-    """The text up to where it turns to another question after it has answered this one."""
+    """The text up to where it turns to another question, or offers more help, after it has answered this one."""
     question = _next_question.search(text)
     if question and not number.search(text, 0, question.start()):  # it restates its own question first
         marks = [mark.end() for mark in (level.search(text) for level in _marks) if mark]
         question = _next_question.search(text, min(marks)) if marks else None
-    return text[: question.start()] if question else text
+    text = text[: question.start()] if question else text
+    offer = _last(_offer, text)
+    return text[: offer.start()] if offer and number.search(text, 0, offer.start()) else text
 
 
 def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:

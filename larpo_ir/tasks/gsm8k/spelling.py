@@ -63,6 +63,14 @@ _UNICODE: Rules = [
         _ungrouped,
     ),
     (re.compile(rf"^([ \t]*)[{_MINUS}]\s+(?=\W{{0,3}}\d)", re.MULTILINE), r"\1-"),
+    # Where no number stands before it in its clause, it takes nothing away: `leaves her with − 3 dollars`.
+    (
+        re.compile(
+            rf"(^|[.,;:!?])([^\d.,;:!?=\n]{{0,60}}[^\W\d]{{2}} )[{_MINUS}] (?=\W{{0,3}}\d)", re.MULTILINE
+        ),
+        r"\1\2-",
+    ),
+    (re.compile(rf"([,;] )[{_MINUS}] (?=\W{{0,3}}\d)"), r"\1-"),
     (re.compile(rf"(?<=[\w)}}\]])[⁺⁻]?[{_SUPERSCRIPTS}]{{1,9}}"), _power),
 ]
 

@@ -108,7 +108,8 @@ _ANNOUNCING = [
 _ANNOUNCING_LETTERS = re.compile(
     r"\bI(?:['’]d|['’]ll|['’]m| would| will| am)?\s+(?:choose|chose|pick|picked|select|go(?:ing)?\s+(?:with|for)|say"
     r"|answer|think|believe)\s+(?:that\s+)?(?:(?:it\s+is|it['’]s|it\s+must\s+be)\s+)?"
-    rf"{_FILLER}|\b(?:it|this|that)(?:\s+(?:is|must\s+be|should\s+be|has\s+to\s+be)|['’]s)\s+{_FILLER}",
+    rf"{_FILLER}|\b(?:it|this|that)(?:\s+(?:is|must\s+be|should\s+be|has\s+to\s+be)|['’]s)\s+{_FILLER}"
+    rf"|\b(?:hence|thus|therefore|so|leaves|leaving|remains)\b[,:]?\s+{_FILLER}",
     re.IGNORECASE,
 )
 _ENDS = re.compile(rf"{_CLOSE}\s*(?:\Z|[.,;:!)\n—–-]|(?:because|since|as|and|but|for|which)\b)")
@@ -174,7 +175,8 @@ def chosen_option(response: str | None, options: Sequence[str]) -> str | None:
     said = _DENIED.sub(" ", text).strip()
     if announced := list(_announced(said, letters, options)):
         return max(announced)[1] or None
-    restated = len(set(_LISTED.findall(said))) > 1  # the options, before one of them is chosen
+    listed = _LISTED.findall(said)
+    restated = len(set(listed)) > 1 and listed[0] == "A"  # the options, before one of them is chosen
     for match in (None if restated else _FIRST.match(said), _LAST.search(said)):
         if match and _letter(match) in letters and not _others(said, match, letters):
             return _letter(match)

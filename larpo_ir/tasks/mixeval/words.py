@@ -16,7 +16,8 @@ _SPACED_INITIALS = re.compile(r"\b([a-z])\. ?(?=[a-z]\.)")  # J. R. R. Tolkien i
 # `C#`, `C++` and `A+` are not `C` and `A`; `6.6%` and `3.5` are one word each.
 _WORD = re.compile(r"[^\W_]+(?:\.[0-9]+)*(?:%|\+\+|[#+](?![^\W_])|(?<=\b[a-z])-(?=$|[\s.,;]))?")
 _ARTICLES = ("a", "an", "the")
-_NEGATION = re.compile("not|nor|neither|never|isnt|wasnt|arent|werent|cannot|than|unlike|without|except")
+_NEGATED_VERB = re.compile("not|never|(?:is|was|are|were|did|does|do|ca|could|would)nt")
+_NEGATION = re.compile(f"{_NEGATED_VERB.pattern}|nor|neither|cannot|than|unlike|without|except")
 _BETWEEN = re.compile("be|in|at|by|on|from|to|really|actually")  # not in Lima
 _WRONG = re.compile("not|wrong|incorrect|false")
 
@@ -65,10 +66,11 @@ def denied(whole: tuple[str, ...], start: int, end: int) -> bool:
     before = start - 1
     while before >= 0 and _BETWEEN.fullmatch(whole[before]):
         before -= 1
-    if (before >= 0 and _NEGATION.fullmatch(whole[before])) or whole[max(start - 2, 0) : start] == (
-        "instead",
-        "of",
-    ):
+    if before >= 0 and _NEGATION.fullmatch(whole[before]):
+        return True
+    if 0 < before < start - 1 and _NEGATED_VERB.fullmatch(whole[before - 1]):  # `was not born in Lima`
+        return True
+    if whole[max(start - 2, 0) : start] == ("instead", "of"):
         return True
     verb, said = (*whole[end : end + 2], "", "")[:2]
     return verb == "isnt" or (verb in ("is", "was", "are") and _WRONG.fullmatch(said) is not None)
