@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -14,11 +13,20 @@ import numpy as np
 import pandas as pd
 
 from larpo_ir.distributed import from_main, is_main_process, wait_for_everyone
-from larpo_ir.results import write_atomically
 from retrieval_bridge.embeddings import Shards, blocks, digest, encode_shards, precomputed, replacing, sample
 from retrieval_bridge.encoders import Encoder
 from retrieval_bridge.passages import Passages, passages_of
-from retrieval_bridge.retriever import MANIFEST, Found, Retriever, is_indexed, own_folder, read_manifest
+from retrieval_bridge.retriever import (
+    MANIFEST,
+    Found,
+    Retriever,
+    check_seal,
+    is_indexed,
+    own_folder,
+    read_manifest,
+    sealed,
+    write_manifest,
+)
 
 if TYPE_CHECKING:
     import faiss
@@ -208,18 +216,19 @@ class DenseRetriever(Retriever):
             manifest |= {"dimension": int(vectors[0].shape[1]), "passages": len(self.passages)}
             if self.encoder is not None:
                 manifest |= {"encoder": self.encoder.name, "encoder_fingerprint": self.encoder.fingerprint}
-            write_atomically(self.directory / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+            write_manifest(self.directory, {**manifest, "files": sealed(self.directory)})
         wait_for_everyone()
 
     def _open(self, settings: dict[str, int | None]) -> faiss.Index:
         import faiss
 
         try:
+            check_seal(self.directory)
             index = faiss.read_index(str(self.directory / INDEX), faiss.IO_FLAG_MMAP_IFC)
             there = [index.ntotal, index.d]
             wanted = [len(self.passages), read_manifest(self.directory).get("dimension")]
             damage = "" if there == wanted else f"vectors {there} instead of {wanted}"
-        except (RuntimeError, MemoryError) as error:
+        except (ValueError, RuntimeError, MemoryError) as error:
             damage = _reason(error)
         if damage:
             raise ValueError(f"{self.directory}: damaged ({damage}); delete it and index again")

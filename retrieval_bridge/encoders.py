@@ -139,7 +139,7 @@ class Encoder:
 
 def tokens_of(model: Any) -> str:
     """A hash of what a model's tokenizer does to text: with another one, the same weights are another encoder."""
-    tokenizer = getattr(model, "tokenizer", None)
+    tokenizer: Any = getattr(model, "tokenizer", None)
     if not hasattr(tokenizer, "to_str"):
         return digest(identity(tokenizer))
     content = json.loads(tokenizer.to_str())

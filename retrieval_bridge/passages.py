@@ -116,7 +116,7 @@ class Passages:
             name = getattr(corpus, "name", "")
             manifest = {
                 "name": name, "passages": len(ids), "fingerprint": content.hexdigest(), "empty": len(empty),
-                "source": source,
+                "source": source, "written": _stamp(filling / "data.arrow"),
             }  # fmt: skip
             (filling / MANIFEST).write_text(json.dumps(manifest) + "\n", encoding="utf-8")
             del dataset
@@ -141,25 +141,36 @@ class Passages:
             raise FileNotFoundError(f"{directory}: no passages there; make them with retrieval-bridge index")
         try:
             manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
-            known = (
-                manifest["name"],
-                manifest["fingerprint"],
-                manifest.get("empty", 0),
+            data = directory / "data.arrow"
+            dataset = Dataset.from_file(str(data))
+            passages = cls(
+                directory, dataset, str(manifest["name"]), str(manifest["fingerprint"]), manifest.get("empty", 0),
                 manifest.get("source"),
-            )
-            dataset = Dataset.from_file(str(directory / "data.arrow"))
-            if len(dataset) != manifest["passages"] or set(dataset.column_names) != set(COLUMNS):
+            )  # fmt: skip
+            if len(dataset) != manifest["passages"]:
                 raise ValueError(f"{len(dataset)} passages instead of {manifest['passages']}")
+            if manifest.get("written") != _stamp(data):  # copied, or damaged
+                passages._verify()
+                passages.note(written=_stamp(data))
         except Exception as error:  # JSON's, of its content, Arrow's: damage has many names
             raise ValueError(
                 f"{directory}: these passages are damaged ({first_line(error)}); delete the folder and index again"
             ) from None
-        return cls(directory, dataset, *known)
+        return passages
 
-    def note(self, source: Any) -> None:
-        """Remember where the same passages were found, if the folder may be written to."""
+    def _verify(self) -> None:
+        """Raise `ValueError` unless the content is what the fingerprint names."""
+        self.dataset.data.table.validate(full=True)
+        content = Fingerprint()
+        for passage in self:
+            content.add(passage)
+        if content.hexdigest() != self.fingerprint:
+            raise ValueError("their content has changed since they were written")
+
+    def note(self, **known: Any) -> None:
+        """Keep in the manifest, if it may be written to, what it took a pass over all passages to find out."""
         path = self.directory / MANIFEST
-        manifest = {**json.loads(path.read_text(encoding="utf-8")), "source": source}
+        manifest = {**json.loads(path.read_text(encoding="utf-8")), **known}
         with suppress(OSError):
             write_atomically(path, json.dumps(manifest) + "\n")
 
@@ -214,6 +225,11 @@ class Fingerprint:
 
     def hexdigest(self) -> str:
         return str(self._digest.hexdigest())
+
+
+def _stamp(path: Path) -> list[int]:
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
 
 
 def checked(row: Mapping[str, Any]) -> dict[str, str]:
@@ -306,7 +322,7 @@ def passages_of(
                 f"{there} holds other passages than {collection.name!r} (made from {passages.name!r}): "
                 f"{_first_difference(passages, collection)}; choose another folder, or delete {path} to index again"
             )
-        passages.note(source)
+        passages.note(source=source)
     return passages
 
 

@@ -6,6 +6,7 @@ import copy
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ import pandas as pd
 import pyterrier as pt
 
 from larpo_ir.identity import digest
-from larpo_ir.results import require_columns
+from larpo_ir.results import require_columns, write_atomically
 from retrieval_bridge.passages import INDEX as MANIFEST
 from retrieval_bridge.passages import RESULTS, Passages, results_frame
 
@@ -93,7 +94,7 @@ def _check_topics(topics: pd.DataFrame) -> None:
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Say what the index in a folder is."""
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -135,3 +136,51 @@ def own_folder(folder: Path, wanted: Mapping[str, Any]) -> Path:
 def _differences(folder: Path, wanted: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     manifest = read_manifest(folder)
     return ((key, manifest.get(key), value) for key, value in wanted.items() if manifest.get(key) != value)
+
+
+# What lies in a folder, as it was written
+
+
+def sealed(folder: Path) -> dict[str, list[Any]]:
+    """Of every file in a folder but the manifest: size, time of the last change, hash of the content."""
+    files = (file for file in sorted(folder.iterdir()) if file.is_file() and file.name != MANIFEST)
+    return {file.name: [*stamp_of(file), _hash_of(file)] for file in files}
+
+
+def check_seal(folder: Path) -> None:
+    """Raise `ValueError` unless an index is as it was written: its libraries crash on what is damaged, or find it.
+
+    Only files that another time or size says have changed, or were copied, are read.
+    """
+    manifest = read_manifest(folder)
+    seal, copied = manifest.get("files"), False
+    if not isinstance(seal, dict):  # of an earlier version
+        return
+    for name, known in seal.items():
+        file = folder / name
+        if not file.is_file():
+            raise ValueError(f"{name} is missing")
+        stamp = stamp_of(file)
+        if stamp != known[:2]:
+            if stamp[0] != known[0] or _hash_of(file) != known[2]:
+                raise ValueError(f"{name} has changed since it was written")
+            known[:2], copied = stamp, True
+    if copied:
+        with suppress(OSError):
+            write_manifest(folder, manifest)
+
+
+def stamp_of(file: Path) -> list[int]:
+    """Size and time of the last change, to the nanosecond."""
+    stat = file.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _hash_of(file: Path) -> str:
+    import xxhash
+
+    hashed = xxhash.xxh3_128()
+    with file.open("rb") as handle:
+        while block := handle.read(1 << 24):
+            hashed.update(block)
+    return str(hashed.hexdigest())

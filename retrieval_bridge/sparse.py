@@ -18,9 +18,11 @@ from retrieval_bridge.retriever import (
     MANIFEST,
     Found,
     Retriever,
+    check_seal,
     is_indexed,
     own_folder,
     read_manifest,
+    sealed,
     write_manifest,
 )
 
@@ -181,7 +183,7 @@ class BM25(Retriever):
             with written_whole(self.directory) as filling:
                 kind.build(self.passages, filling, k1, b, threads)
                 manifest = {**wanted, **parameters, "passages": len(self.passages), "version": kind.version()}
-                write_manifest(filling, manifest)
+                write_manifest(filling, {**manifest, "files": sealed(filling)})
         self.index = _open(kind, self.directory, k1, b, threads)
         if self.index.size != len(self.passages):
             raise ValueError(
@@ -228,6 +230,7 @@ def _refuse_foreign(directory: Path) -> None:
 
 def _open(kind: type[Backend], directory: Path, k1: float, b: float, threads: int) -> Backend:
     try:
+        check_seal(directory)
         return kind(directory, k1, b, threads)
     except ImportError:
         raise

@@ -203,7 +203,9 @@ def test_encoding_goes_on_where_it_stopped(small):
 def test_the_manifest_says_what_the_index_is(small):
     encoder = make_encoder()
     retriever = DenseRetriever(encoder, small, name="mine")
-    assert json.loads((retriever.directory / "index.json").read_text()) == {
+    manifest = json.loads((retriever.directory / "index.json").read_text())
+    assert manifest.pop("files").keys() == {"index.faiss"}
+    assert manifest == {
         "kind": "dense", "factory": "Flat", "dimension": 8, "passages": 6, "encoder": encoder.name,
         "encoder_fingerprint": encoder.fingerprint, "passages_fingerprint": small.fingerprint,
     }  # fmt: skip
@@ -394,15 +396,28 @@ def test_a_damaged_index_is_reported(small):
         DenseRetriever.load(small.directory.parent, make_encoder(), "one")
 
 
-def test_an_index_of_another_size_is_damaged(small, tmp_path):
+def test_an_index_that_has_changed_is_damaged(small):
+    """FAISS would crash on it, or find other passages."""
     retriever = DenseRetriever(make_encoder(), small, name="one")
-    for other, found in ((np.ones((5, 8)), [5, 8]), (np.ones((6, 4)), [6, 4])):
-        index = faiss.IndexFlatIP(other.shape[1])
-        index.add(other.astype(np.float32))
-        faiss.write_index(index, str(retriever.directory / "index.faiss"))
-        message = rf"dense-one: damaged \(vectors \[{found[0]}, {found[1]}\] instead of \[6, 8\]\); delete it"
-        with pytest.raises(ValueError, match=message):
+    path = retriever.directory / "index.faiss"
+    whole = path.read_bytes()
+    flipped = whole[:-1] + bytes([whole[-1] ^ 1])
+    for content in (flipped, whole[:-1], whole + b"x", b""):
+        path.unlink()
+        path.write_bytes(content)
+        with pytest.raises(
+            ValueError, match=r"dense-one: damaged \(index.faiss has changed since it was written\); del"
+        ):
             DenseRetriever(make_encoder(), small, name="one")
+    path.unlink()
+    with pytest.raises(ValueError, match=r"dense-one: damaged \(index.faiss is missing\)"):
+        DenseRetriever(make_encoder(), small, name="one")
+    path.write_bytes(whole)  # a copy
+    opened = DenseRetriever(make_encoder(), small, name="one")
+    pd.testing.assert_frame_equal(opened(TOPICS), retriever(TOPICS))
+    assert json.loads((retriever.directory / "index.json").read_text())["files"]["index.faiss"][1] == (
+        path.stat().st_mtime_ns
+    )
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "{oops", "[" * 3000])

@@ -186,7 +186,7 @@ def test_pairs_on_lines_are_negatives_too(tmp_path):
         ("n.tsv", "q1\t\n", "n.tsv:1: query 'q1' has no negatives"),
         ("n.jsonl", '{"qid": "q1"}\n', 'n.jsonl:1: expected {"qid": …, "docnos"'),
         ("n.jsonl", "", "n.jsonl is empty"),
-        ("n.trec", "q1 p2\n", "n.trec: not a TREC run"),
+        ("n.trec", "q1 p2\n", "n.trec:1: not a TREC run"),
     ],
 )
 def test_malformed_negatives_are_named(name, content, message, tmp_path):
