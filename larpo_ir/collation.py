@@ -8,8 +8,10 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
+from larpo_ir.chats import clean_chat
 from larpo_ir.layouts import BATCH_OF
 from larpo_ir.lists import check_lists
+from larpo_ir.prompting import prompting_for
 from larpo_ir.scoring import list_mask
 from larpo_ir.tokenization import TokenizedList, fit, tokenize_lists, tokenize_prompts
 
@@ -56,21 +58,33 @@ class ListCollator:
 
 
 def tokenize_dataset(
-    dataset: Dataset, tokenizer: PreTrainedTokenizerBase, *, max_length: int | None, append_eos: bool = True
+    dataset: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_length: int | None,
+    append_eos: bool = True,
+    chat: bool | None = None,
 ) -> Dataset:
     """Ranked lists as token ids: `prompt_ids, completion_ids, scores [, ref_logps]`, one row a list.
 
     `completion_ids` in the lists are used as they are: what was sampled need not be what a tokenizer makes of
-    its text. Raises `ValueError` for invalid lists and for prompts that leave no room for a response.
+    its text. `chat`: whether a prompt that is a string is a user turn, see `larpo_ir.prompting`. Raises `ValueError`
+    for invalid lists, for chats that the template refuses and for prompts that leave no room for a response.
     """
     check_lists(dataset)
+    ask = prompting_for(tokenizer, chat=chat)
 
     def tokenize(rows: dict[str, list[Any]], indices: list[int]) -> dict[str, list[Any]]:
+        places = [f"row {index}" for index in indices]
+        asked = [
+            ask(prompt, f"{place}: prompt") for prompt, place in zip(rows["prompt"], places, strict=True)
+        ]
         if "completion_ids" in rows:
-            prompts = tokenize_prompts(tokenizer, rows["prompt"])
+            prompts = tokenize_prompts(tokenizer, asked, places=places)
             lists = [TokenizedList(*ids) for ids in zip(prompts, rows["completion_ids"], strict=True)]
         else:
-            lists = tokenize_lists(tokenizer, rows["prompt"], rows["completions"], append_eos=append_eos)
+            completions = [[clean_chat(text) for text in texts] for texts in rows["completions"]]
+            lists = tokenize_lists(tokenizer, asked, completions, append_eos=append_eos, places=places)
         lists = [
             fit(tokens, max_length, where=f"row {index}: its prompt")
             for index, tokens in zip(indices, lists, strict=True)

@@ -11,89 +11,31 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
+from larpo_ir.frame_files import with_prompts, write_frame
 from larpo_ir.generators import Generator, ResponseGenerator
 from larpo_ir.heldout import ranking_of
+from larpo_ir.identity import identity
 from larpo_ir.judges import Judge
-from larpo_ir.lists import Messages, prompt_text
 from larpo_ir.loop import AlignConfig, AlignResult
 from larpo_ir.loop import align as run_loop
 from larpo_ir.measures import evaluate
 from larpo_ir.policies import SmallPolicy
 from larpo_ir.pool import CandidatePool
-from larpo_ir.records import read_records
+from larpo_ir.prompting import Prompting, asked_in
 from larpo_ir.report import interval, markdown_table
-from larpo_ir.results import require_columns, write_atomically, write_run
+from larpo_ir.results import write_atomically
 from larpo_ir.rewards import Reranker
+from larpo_ir.rundir import made_already, record_made
 from larpo_ir.served import OpenAIGenerator  # noqa: F401  (so that the command line knows its name)
 from larpo_ir.significance import summarise
 from larpo_ir.tasks import evaluate_task, get_task
+from larpo_ir.topics import read_candidates, read_examples, read_topics
+from larpo_ir.trec import read_qrels, read_results, write_run
 
 logger = logging.getLogger("larpo_ir")
 
-QUERY_COLUMNS = ("query", "prompt", "question", "instruction")
-ID_COLUMNS = ("qid", "id", "prompt_id", "query_id")
-RESULTS = {"qid", "query", "docno", "text", "score"}  # columns that tell a file of results from one of lists
-
 # The first is the one whose options are meant where the command line names no class.
 AnyGenerator: TypeAlias = Generator | ResponseGenerator
-
-
-def read_topics(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Topics from a file: `qid` (or another id, or else the row's number), `query` (or `prompt`, `question`,
-    `instruction`; a chat is asked as it is), and every other column, such as `gold`.
-
-    Raises `ValueError` naming file and line for malformed or empty files and rows without a query.
-    """
-    rows: list[dict[str, Any]] = []
-    for number, (place, row) in enumerate(read_records(path)):
-        asked: str | Messages | None = next((row[name] for name in QUERY_COLUMNS if row.get(name)), None)
-        if asked is None:
-            raise ValueError(
-                f"{place}: no query; a topic needs one of the columns {', '.join(QUERY_COLUMNS)}"
-            )
-        qid = next((row[name] for name in ID_COLUMNS if row.get(name) is not None), number)
-        rest = {name: value for name, value in row.items() if name not in (*QUERY_COLUMNS, *ID_COLUMNS)}
-        chat = {} if isinstance(asked, str) else {"prompt": asked}
-        rows.append({"qid": str(qid), "query": prompt_text(asked), **chat, **rest})
-    if not rows:
-        raise ValueError(f"{path} is empty: no topics to read")
-    return pd.DataFrame(rows)
-
-
-def read_results(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """A results frame from Parquet or JSON Lines (as `larpo-ir generate` writes them) or from a TREC run."""
-    if Path(path).suffix in (".parquet", ".jsonl", ".json"):
-        frame = pd.DataFrame([row for _, row in read_records(path)])
-        require_columns(frame, ["qid", "docno", "score"], str(path))
-        return frame.astype({"qid": str, "docno": str})
-    import ir_measures
-
-    try:
-        run = pd.DataFrame(ir_measures.read_trec_run(str(path)))
-    except (ValueError, IndexError):
-        raise ValueError(f"{path}: not a TREC run (qid Q0 docno rank score tag on every line)") from None
-    return run.rename(columns={"query_id": "qid", "doc_id": "docno"})
-
-
-def read_candidates(path: str | os.PathLike[str]) -> tuple[CandidatePool, pd.DataFrame]:
-    """Recorded, graded candidates and their topics, from ranked lists of any layout that `larpo_ir.lists` knows, or
-    from results as `larpo-ir rerank` wrote them.
-
-    Raises `ValueError` for results that no reward has ranked yet: their scores say in which order they were drawn.
-    """
-    _, first = next(read_records(path), ("", {}))
-    if not first.keys() >= RESULTS:
-        pool = CandidatePool.from_ranked(path)
-        return pool, pool.frame[["qid", "query"]].drop_duplicates("qid")
-    results = read_results(path)
-    if "rank" in results and (results["score"] == -results["rank"]).all():
-        raise ValueError(
-            f"{path}: these responses have not been ranked by a reward; run larpo-ir rerank on them"
-        )
-    pool = CandidatePool()
-    pool.add(results, policy="offline")
-    columns = [column for column in ("qid", "query", "prompt") if column in results]
-    return pool, results[columns].drop_duplicates("qid")
 
 
 def write_results(results: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
@@ -101,7 +43,7 @@ def write_results(results: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".parquet":
-        results.to_parquet(path)
+        write_frame(results, path)
     elif path.suffix == ".jsonl":
         write_atomically(path, results.to_json(orient="records", lines=True, force_ascii=False))
     else:
@@ -109,26 +51,51 @@ def write_results(results: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     return path
 
 
+def _made(output: str, made_from: dict[str, Any]) -> bool:
+    """Whether the output is there already, made from the same things; it is said if so."""
+    there = made_already(output, made_from)
+    if there:
+        print(f"{output} is there already, made from the same: nothing to do")
+    return there
+
+
 def generate(
-    generator: AnyGenerator, topics: str, output: str = "runs/results.parquet", task: str | None = None
+    generator: AnyGenerator,
+    topics: str,
+    output: str = "runs/results.parquet",
+    task: str | None = None,
+    examples: str | None = None,
+    num_examples: int = 4,
 ) -> None:
     """Sample responses to prompts from a file.
 
     Args:
         generator: the model and how to sample from it, e.g. --generator.model PATH --generator.num_candidates 8,
             or, behind HTTP, --generator OpenAIGenerator --generator.base_url URL --generator.model NAME
-        topics: JSON Lines or Parquet with the column query (or prompt, question, instruction)
-        output: where the responses go, over what is there: .parquet, .jsonl, or a TREC run
+        topics: JSON Lines or Parquet with the column query (or question, instruction) or prompt (a text or a chat)
+        output: where the responses go: .parquet, .jsonl, or a TREC run. A file that is there is kept, and refused
+            unless it was made from the same
         task: read topics in this task's own form: gsm8k, math, mixeval or alpaca_eval
+        examples: worked examples to show before each question, JSON Lines with question and answer (or query,
+            response)
+        num_examples: how many of them, the first ones
     """
     read = read_topics if task is None else get_task(task).read
-    results = generator.transform(read(topics))
+    if examples is not None:
+        generator = generator.replace(few_shot=read_examples(examples, num_examples))
+    asked = read(topics)
+    made_from = {"command": "generate", "generator": identity(generator), "topics": identity(asked)}
+    if _made(output, made_from):
+        return
+    results = generator.transform(asked)
     unfinished = int((~results["finished"]).sum())
     if unfinished:
         logger.info(
             f"{unfinished} of {len(results)} responses were cut at max_new_tokens={generator.max_new_tokens}"
         )
-    print(f"{len(results)} responses to {results['qid'].nunique()} prompts: {write_results(results, output)}")
+    written = write_results(results, output)
+    record_made(output, made_from)
+    print(f"{len(results)} responses to {results['qid'].nunique()} prompts: {written}")
 
 
 def rerank(reward: Reranker, results: str, output: str = "runs/reranked.parquet") -> None:
@@ -137,12 +104,17 @@ def rerank(reward: Reranker, results: str, output: str = "runs/reranked.parquet"
     Args:
         reward: a reranker by class_path, e.g. larpo_ir.rewards.RewardModel
         results: responses as larpo-ir generate wrote them, .parquet or .jsonl
-        output: where the ranked responses go, over what is there: .parquet, .jsonl, or a TREC run
+        output: where the ranked responses go: .parquet, .jsonl, or a TREC run. A file that is there is kept, and
+            refused unless it was made from the same
     """
-    ranked = reward.transform(read_results(results))
-    print(
-        f"mean reward {ranked['score'].mean():.4f} of {len(ranked)} responses: {write_results(ranked, output)}"
-    )
+    responses = with_prompts(read_results(results))
+    made_from = {"command": "rerank", "reward": identity(reward), "results": identity(responses)}
+    if _made(output, made_from):
+        return
+    ranked = reward.transform(responses)
+    written = write_results(ranked, output)
+    record_made(output, made_from)
+    print(f"mean reward {ranked['score'].mean():.4f} of {len(ranked)} responses: {written}")
 
 
 def evaluate_run(
@@ -188,25 +160,24 @@ def evaluate_run(
 def _evaluate_against_qrels(
     results: str, qrels: str, measures: list[str] | str | None, output: str | None, seed: int
 ) -> None:
-    import ir_measures
-
-    measures = [measures] if isinstance(measures, str) else measures
-    if not Path(qrels).is_file():
-        raise ValueError(f"{qrels}: no such file or folder")
-    try:
-        judged = pd.DataFrame(ir_measures.read_trec_qrels(qrels))
-    except (ValueError, IndexError):
-        raise ValueError(f"{qrels}: not TREC qrels (qid 0 docno label on every line)") from None
-    if judged.empty:
-        raise ValueError(f"{qrels} is empty: nothing to evaluate against")
-    table = evaluate(
-        read_results(results), judged, measures or ["nDCG@10", "RR@10", "R@20", "Success@1"], seed=seed
-    )
+    names = [measures] if isinstance(measures, str) else measures
+    judged, run = read_qrels(qrels), read_results(results)
+    table = evaluate(run, judged, names or ["nDCG@10", "RR@10", "R@20", "Success@1"], seed=seed)
     print(markdown_table(table.reset_index()), end="")
-    if output is not None:
-        Path(output).parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(output)
-        print(f"table: {output}")
+    if output is None:
+        return
+    judgements = ["qid", "docno", "score"]
+    made_from = {
+        "command": "evaluate",
+        "results": identity(run[judgements]),
+        "qrels": identity(judged),
+        "measures": list(table.index),
+        "seed": seed,
+    }
+    if not made_already(output, made_from):
+        write_atomically(output, table.to_csv())
+        record_made(output, made_from)
+    print(f"table: {output}")
 
 
 def align_policies(
@@ -279,7 +250,7 @@ def _align_offline(
     train, held_out = CandidatePool(), recorded.view()
     topics, last = topics[:split], topics[split:]
     train.add(recorded.frame[recorded.frame["qid"].isin(topics["qid"])])
-    held_out = held_out.drop(columns="query").merge(last, on="qid")
+    held_out = held_out[held_out["qid"].isin(last["qid"])].reset_index(drop=True)
     if generator is None:
         if policy is None:
             raise ValueError(
@@ -288,11 +259,11 @@ def _align_offline(
         logger.info(f"making an SFT policy from the responses of {split} lists")
         examples = train.frame
         model, tokenizer = policy.train(
-            [[{"role": "user", "content": query}] for query in examples["query"]],
+            list(map(Prompting(chat=True), asked_in(examples))),
             [[{"role": "assistant", "content": text}] for text in examples["text"]],
             output / "sft",
         )
-        generator = Generator(model, tokenizer, chat=True, max_new_tokens=1)
+        generator = Generator(model, tokenizer, max_new_tokens=1)
     results: dict[str, AlignResult] = {}
     first: Path | None = None
     for name, config in configs.items():

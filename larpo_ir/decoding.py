@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,8 +31,8 @@ ALIVE_SHARE = 0.75  # a batch is cut down to its unfinished rows when at most th
 class Response:
     """What was drawn for one prompt.
 
-    `token_ids`: with the EOS token, if one was drawn (`finished`). `logprob`: Σ_t log π(y_t | x, y_<t) at
-    temperature 1, nats, in float32.
+    `token_ids`: with what ended it, if anything did (`finished`): an EOS token, or the last of a stop string.
+    `logprob`: Σ_t log π(y_t | x, y_<t) at temperature 1, nats, in float32.
     """
 
     token_ids: list[int]
@@ -49,12 +49,14 @@ def decode(
     *,
     eos_token_ids: Sequence[int],
     pad_token_id: int = 0,
+    stops: Callable[[Tensor], Tensor] | None = None,
 ) -> list[Response]:
     """One response for each entry of `prompts`: token ids, equal ones for responses to the same prompt.
 
     `temperatures`: one each, 0 takes the likeliest token. `uniforms`: [responses, max_new_tokens] numbers in
-    [0, 1), one for every token that may be drawn. The model's mode is the caller's business. Raises `ValueError`
-    when the model's logits are not numbers.
+    [0, 1), one for every token that may be drawn. `stops`: from the tokens written so far, [rows, tokens], to
+    whether a row ends there, besides by `eos_token_ids`. The model's mode is the caller's business. Raises
+    `ValueError` when the model's logits are not numbers.
     """
     if not len(prompts):
         return []
@@ -73,7 +75,11 @@ def decode(
     for step in range(uniforms.shape[1]):
         tokens, logprobs = draw(logits, rows, step)
         written.add(rows, step, tokens, logprobs, going_on)
-        going_on = going_on & ~torch.isin(tokens, ends)
+        ended = torch.isin(tokens, ends)
+        if stops is not None:
+            ended |= stops(written.of(rows, step))
+        written.end(rows, going_on & ended)
+        going_on = going_on & ~ended
         num_alive = int(going_on.sum())  # the one wait for the device in a step
         if not num_alive or step == uniforms.shape[1] - 1:
             break
@@ -82,7 +88,7 @@ def decode(
             text.keep(alive)
             rows, tokens, going_on = rows[alive], tokens[alive], going_on[alive]
         logits = text.read(tokens)
-    return written.responses(set(eos_token_ids))
+    return written.responses()
 
 
 class _Draw:
@@ -131,21 +137,30 @@ class _Written:
         self._tokens = torch.zeros(size, max_new_tokens, dtype=torch.long, device=device)
         self._logprobs = torch.zeros(size, device=device)
         self._lengths = torch.zeros(size, dtype=torch.long, device=device)
+        self._ended = torch.zeros(size, dtype=torch.bool, device=device)
 
     def add(self, rows: Tensor, step: int, tokens: Tensor, logprobs: Tensor, going_on: Tensor) -> None:
         self._tokens[rows, step] = tokens
         self._logprobs[rows] += logprobs.masked_fill(~going_on, 0)
         self._lengths[rows] += going_on
 
-    def responses(self, ends: set[int]) -> list[Response]:
+    def of(self, rows: Tensor, step: int) -> Tensor:
+        """[rows, step + 1] tokens."""
+        return self._tokens[rows, : step + 1]
+
+    def end(self, rows: Tensor, now: Tensor) -> None:
+        """The rows that are ended by their last token."""
+        self._ended[rows] |= now
+
+    def responses(self) -> list[Response]:
         if not self._logprobs.isfinite().all():
             raise ValueError(
                 "the model's logits are not numbers (NaN): look at its weights and its precision"
             )
-        columns = (self._tokens.tolist(), self._lengths.tolist(), self._logprobs.tolist())
+        columns = (self._tokens, self._lengths, self._logprobs, self._ended)
         return [
-            Response(ids[:length], logprob, ids[length - 1] in ends)
-            for ids, length, logprob in zip(*columns, strict=True)
+            Response(ids[:length], logprob, ended)
+            for ids, length, logprob, ended in zip(*(column.tolist() for column in columns), strict=True)
         ]
 
 

@@ -1,7 +1,9 @@
 """The generator as retriever: from prompts to sampled responses, as a `pt.Transformer`.
 
     topics   qid, query [, prompt, any other column]
-    results  qid, query, docno, text, score, rank, and logprob, num_tokens, temperature, finished, token_ids
+    results  qid, query, prompt, docno, text, score, rank, and logprob, num_tokens, temperature, finished, token_ids
+
+`prompt` of the results is what the model read: a chat, or the string itself (see `larpo_ir.prompting`).
 
 `Generator(model, num_candidates=8) >> RewardModel(...)` is Best-of-8, `Generator(...) % 1` one sample,
 `Generator(model, temperature=0)` greedy decoding.
@@ -11,10 +13,12 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import logging
 import math
 import os
+import warnings
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -25,6 +29,7 @@ import pyterrier as pt
 import torch
 from tqdm.auto import tqdm
 
+from larpo_ir.chats import Messages, as_text
 from larpo_ir.checkpoints import load
 from larpo_ir.decoding import Response, decode
 from larpo_ir.distributed import (
@@ -35,14 +40,19 @@ from larpo_ir.distributed import (
     num_processes,
     share,
 )
+from larpo_ir.prompting import Prompting, asked_in, key_of, one_prompt_each, prompting_for
 from larpo_ir.results import docno_of, require_columns
 from larpo_ir.scoring import context_length
-from larpo_ir.tokenization import Messages, pad_token_of, tokenize_prompts
+from larpo_ir.tokenization import end_of_turn, pad_token_of, tokenize_prompts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+logger = logging.getLogger("larpo_ir")
+
+# What a generator writes; of these columns a topic may bring its `prompt` alone.
 RESULT_TYPES = {
+    "prompt": object,
     "docno": str,
     "text": str,
     "score": float,
@@ -79,14 +89,19 @@ class ResponseGenerator(pt.Transformer):
     to `LEAST` (the least value of a numeric option) and `result_types` (the types of the columns it adds).
 
     `num_candidates`: draws per prompt. `temperature`: one for all of them, or several among which they are dealt in
-    turn; 0 is greedy decoding, one candidate per prompt. `chat=True` makes a string query the user message of a chat
-    (after `system`, if given); a column `prompt` in the topics, strings or messages, is used instead of `query`.
+    turn; 0 is greedy decoding, one candidate per prompt. `stop`: strings that end a response, which is then cut
+    before the first of them.
+
+    What is asked is a topic's `prompt` (string or messages) or, where it has none, its `query`. How it becomes what
+    the model reads is said by `chat`, `system`, `few_shot` and `prompt_format`, see `larpo_ir.prompting`: a string
+    is a user turn for a model with a chat template, unless `chat=False`. The first prompt is shown once, as the
+    model reads it. That most responses are empty is a warning.
 
     >>> class Parrot(ResponseGenerator):
     ...     def respond(self, topics):
     ...         echo = [Drawn(prompt, None, None, True, None) for prompt in self.prompts(topics)]
     ...         return [response for response in echo for _ in range(self._num_draws)]
-    >>> parrot = Parrot(num_candidates=2, temperature=0.5)
+    >>> parrot = Parrot(num_candidates=2, temperature=0.5, chat=False)
     >>> parrot(pd.DataFrame({"qid": ["q"], "query": ["Polly?"]}))[["qid", "text", "rank", "temperature"]]
       qid    text  rank  temperature
     0   q  Polly?     0          0.5
@@ -96,6 +111,7 @@ class ResponseGenerator(pt.Transformer):
     """
 
     LEAST: ClassVar[dict[str, int]] = {"num_candidates": 1, "max_new_tokens": 1}
+    INDIFFERENT: ClassVar[frozenset[str]] = frozenset({"name", "_shown"})
     result_types: ClassVar[dict[str, Any]] = {**RESULT_TYPES, "num_tokens": "Int64"}  # not every one counts
 
     def __init__(
@@ -105,8 +121,11 @@ class ResponseGenerator(pt.Transformer):
         temperature: float | Sequence[float] = 1.0,
         max_new_tokens: int = 256,
         seed: int = 0,
-        chat: bool = False,
+        chat: bool | None = None,
         system: str | None = None,
+        few_shot: Sequence[Sequence[str]] = (),
+        prompt_format: str = "{query}",
+        stop: Sequence[str] = (),
         name: str | None = None,
     ) -> None:
         self.num_candidates = num_candidates
@@ -115,6 +134,10 @@ class ResponseGenerator(pt.Transformer):
         self.seed = seed
         self.chat = chat
         self.system = system
+        self.few_shot = few_shot
+        self.prompt_format = prompt_format
+        self.stop = [stop] if isinstance(stop, str) else list(stop)
+        self._shown: set[str] = set()  # prompts that were shown, shared with copies
         self.name = name or self._default_name()
         self._validate()
 
@@ -130,6 +153,9 @@ class ResponseGenerator(pt.Transformer):
             raise ValueError(
                 f"temperature must be one or several numbers of at least 0, got {self.temperature!r}"
             )
+        if not all(isinstance(text, str) and text for text in self.stop):
+            raise ValueError(f"stop must be one or several strings that are not empty, got {self.stop!r}")
+        self._prompting()
 
     def _default_name(self) -> str:
         return f"{type(self).__name__}(T={self.temperature})"
@@ -164,46 +190,96 @@ class ResponseGenerator(pt.Transformer):
         other._validate()
         return other
 
-    def prompt(self, query: str) -> str | Messages:
-        """What the model is asked for a string query: itself, or a chat around it."""
-        if not self.chat:
-            return query
-        system = [{"role": "system", "content": self.system}] if self.system else []
-        return [*system, {"role": "user", "content": query}]
+    def _prompting(self) -> Prompting:
+        """How questions become prompts for this model; nothing is known of a template here."""
+        return Prompting(**self.asking, has_template=None)
+
+    @property
+    def asking(self) -> dict[str, Any]:
+        return {
+            "chat": self.chat,
+            "system": self.system,
+            "few_shot": self.few_shot,
+            "prompt_format": self.prompt_format,
+        }
+
+    def prompt(self, asked: str | Messages) -> str | Messages:
+        """What the model reads for a question or a chat."""
+        return self._prompting()(asked)
 
     def prompts(self, topics: pd.DataFrame) -> list[str | Messages]:
-        """The prompts of topics: their column `prompt`, otherwise made from `query`."""
-        return (
-            list(topics["prompt"])
-            if "prompt" in topics
-            else [self.prompt(query) for query in topics["query"]]
-        )
+        """What the model reads for topics or results: made from their `prompt`, where there is one, else `query`.
+
+        Raises a one-line `ValueError` that names the query, for what is no prompt.
+        """
+        ask = self._prompting()
+        return [
+            ask(asked, f"query {qid}: prompt")
+            for qid, asked in zip(topics["qid"], asked_in(topics), strict=True)
+        ]
+
+    def as_read(self, prompt: str | Messages, where: str = "the prompt") -> str:
+        """A prompt as the model reads it, in text. `where` begins the one line of an error."""
+        return as_text(prompt)
 
     def transform(self, topics: pd.DataFrame) -> pd.DataFrame:
-        """Topics `qid, query`, each with its responses. Of topics with one id the first is asked."""
+        """Topics `qid, query`, each with its responses. A query id stands for one prompt, which is asked once."""
         require_columns(topics, ["qid", "query"], "a generator")
-        topics = topics.drop(columns=[c for c in RESULT_TYPES if c in topics]).drop_duplicates("qid")
-        topics = topics.reset_index(drop=True).astype({"qid": str})
+        old = [column for column in RESULT_TYPES if column in topics and column != "prompt"]
+        topics = topics.drop(columns=old).astype({"qid": str})
+        prompts = pd.Series(self.prompts(topics), index=topics.index, dtype=object)
+        topics = one_prompt_each(topics.assign(prompt=prompts))
+        self.show(topics)
         places = [(topic, draw) for topic in range(len(topics)) for draw in range(self._num_draws)]
         queries, rows = list(topics["query"]), []
         for (topic, draw), response in zip(places, self.respond(topics), strict=True):
+            text, finished = self._until_stop(response)
             rows.append(
                 (
                     topic,
-                    docno_of(queries[topic], response.text),
-                    response.text,
+                    docno_of(queries[topic], text),
+                    text,
                     0.0 - draw,
                     draw,
                     response.logprob,
                     response.num_tokens,
                     self._temperature_of(draw),
-                    response.finished,
+                    finished,
                     response.token_ids,
                 )
             )
         types = self.result_types
-        results = pd.DataFrame(rows, columns=["_topic", *types]).astype(types)
-        return results.join(topics, on="_topic")[[*topics.columns, *types]]
+        written = {name: kind for name, kind in types.items() if name != "prompt"}
+        results = pd.DataFrame(rows, columns=["_topic", *written]).astype(written)
+        self._warn_of_empty(results)
+        kept = [column for column in topics.columns if column != "prompt"]
+        return results.join(topics, on="_topic")[[*kept, *types]]
+
+    def show(self, topics: pd.DataFrame) -> None:
+        """Say once how this model is asked: a chat that is read as plain text goes unnoticed otherwise.
+
+        `topics` have the `prompt` that is read.
+        """
+        if not len(topics) or self._shown or not is_main_process():
+            return
+        place, first = f"query {topics['qid'].iloc[0]}", topics["prompt"].iloc[0]
+        kind = "a string, read as it is" if isinstance(first, str) else "a chat"
+        logger.info(f"{self.name}: the prompt of {place} is {kind}: {self.as_read(first, place)!r:.600}")
+        self._shown.add(key_of(first))
+
+    def _until_stop(self, response: Drawn) -> tuple[str, bool]:
+        """The text up to the first of the strings that end a response, and whether it was ended."""
+        places = [place for text in self.stop if (place := response.text.find(text)) >= 0]
+        return (response.text[: min(places)], True) if places else (response.text, response.finished)
+
+    def _warn_of_empty(self, results: pd.DataFrame) -> None:
+        empty = int((results["text"].str.strip() == "").sum())
+        if 2 * empty > len(results) and is_main_process():
+            warnings.warn(
+                f"{self.name}: {empty} of {len(results)} responses are empty; look at the prompt as the model reads"
+                " it (a model trained on chats is asked by chats, chat=true, others by text, chat=false)",
+                stacklevel=3,
+            )
 
     def transform_inputs(self) -> list[list[str]]:
         """Columns that PyTerrier's pipeline checks ask for."""
@@ -219,13 +295,14 @@ class Generator(ResponseGenerator):
     """Samples `num_candidates` responses per prompt from a causal language model.
 
     `model`: a transformers causal LM, left on its device, or a path, loaded to the GPU if there is one. The other
-    options are `ResponseGenerator`'s. Nothing but temperature shapes the distribution (no top-k, top-p or
-    repetition penalty, whatever the model's own configuration says: of that only the EOS tokens count, beside
-    the tokenizer's). `batch_size` counts sequences decoded together; prompts of similar length share a batch. A
-    response depends on the seed, its query's id, its number among the query's draws, prompt, temperature and
-    model alone: equal seeds give equal responses whatever the batch size, the other topics and the number of
-    processes, up to floating point. Several processes (`accelerate launch`) share the prompts, and all of them
-    return the whole frame; each must be given the same topics.
+    options are `ResponseGenerator`'s; `chat=None` is a chat where the tokenizer has a chat template. Nothing but
+    temperature shapes the distribution (no top-k, top-p or repetition penalty, whatever the model's own
+    configuration says: of that only the EOS tokens count, beside the tokenizer's and the end of a turn in its chat
+    template). `batch_size` counts sequences decoded together; prompts of similar length share a batch. A response
+    depends on the seed, its query's id, its number among the query's draws, prompt, temperature and model alone:
+    equal seeds give equal responses whatever the batch size, the other topics and the number of processes, up to
+    floating point. Several processes (`accelerate launch`) share the prompts, and all of them return the whole
+    frame; each must be given the same topics.
 
     Columns it adds to the topics:
 
@@ -234,7 +311,8 @@ class Generator(ResponseGenerator):
       ranks by likelihood.
     * `logprob`: log π(y|x) at temperature 1, nats, summed over `token_ids`: with on-policy samples these are
       the reference log-probabilities of alignment. `num_tokens`: how many.
-    * `finished`: whether EOS was emitted; it is then the last of `token_ids`, and never part of `text`.
+    * `finished`: whether the response was ended, by an EOS token, which is then the last of `token_ids` and never
+      part of `text`, or by one of the strings `stop`.
     * `temperature`: the one this response was sampled at.
 
     Raises `ValueError` for bad settings and for prompts which, with `max_new_tokens`, exceed the context
@@ -242,6 +320,7 @@ class Generator(ResponseGenerator):
     """
 
     LEAST: ClassVar = {**ResponseGenerator.LEAST, "batch_size": 1}
+    INDIFFERENT: ClassVar = ResponseGenerator.INDIFFERENT | {"batch_size"}
     result_types: ClassVar = RESULT_TYPES
 
     def __init__(
@@ -254,8 +333,11 @@ class Generator(ResponseGenerator):
         max_new_tokens: int = 256,
         seed: int = 0,
         batch_size: int = 64,
-        chat: bool = False,
+        chat: bool | None = None,
         system: str | None = None,
+        few_shot: Sequence[Sequence[str]] = (),
+        prompt_format: str = "{query}",
+        stop: Sequence[str] = (),
         name: str | None = None,
     ) -> None:
         self.model: Any
@@ -270,18 +352,32 @@ class Generator(ResponseGenerator):
             seed=seed,
             chat=chat,
             system=system,
+            few_shot=few_shot,
+            prompt_format=prompt_format,
+            stop=stop,
             name=name,
         )
 
-    def _validate(self) -> None:
-        super()._validate()
-        if self.chat and not getattr(self.tokenizer, "chat_template", None):
-            raise ValueError("chat=True needs a tokenizer with a chat template; this one has none")
+    def _prompting(self) -> Prompting:
+        return prompting_for(self.tokenizer, **self.asking)
+
+    def as_read(self, prompt: str | Messages, where: str = "the prompt") -> str:
+        """A prompt as the model reads it: its tokens, as text."""
+        (ids,) = tokenize_prompts(self.tokenizer, [prompt], places=[where])
+        return str(self.tokenizer.decode(ids))
+
+    def tokens_of(self, topics: pd.DataFrame) -> list[list[int]]:
+        """The token ids that the model reads for topics or results, row by row.
+
+        Raises a one-line `ValueError` that names the query, where the chat template refuses a chat.
+        """
+        places = [f"query {qid}" for qid in topics["qid"]]
+        return tokenize_prompts(self.tokenizer, self.prompts(topics), places=places)
 
     def fits(self, topics: pd.DataFrame) -> pd.Series:
         """True for topics whose prompt leaves room for `max_new_tokens` in the model's context."""
         limit = context_length(self.model)
-        lengths = [len(ids) for ids in tokenize_prompts(self.tokenizer, self.prompts(topics))]
+        lengths = [len(ids) for ids in self.tokens_of(topics)]
         return pd.Series(
             [limit is None or n + self.max_new_tokens <= limit for n in lengths],
             index=topics.index,
@@ -289,10 +385,10 @@ class Generator(ResponseGenerator):
         )
 
     def respond(self, topics: pd.DataFrame) -> list[Drawn]:
-        prompts = tokenize_prompts(self.tokenizer, self.prompts(topics))
+        prompts = self.tokens_of(topics)
         self._check_lengths(topics, prompts)
         responses = self._sample(list(topics["qid"]), prompts)
-        texts = self._decode([r.token_ids[:-1] if r.finished else r.token_ids for r in responses])
+        texts = self.texts_of([r.token_ids for r in responses])
         return [
             Drawn(text, r.logprob, len(r.token_ids), r.finished, r.token_ids)
             for text, r in zip(texts, responses, strict=True)
@@ -316,7 +412,7 @@ class Generator(ResponseGenerator):
         draws = [(i, draw) for i in mine for draw in range(self._num_draws)]
         # Long prompts first, so that memory runs out at once or never; a prompt's draws stay together.
         draws.sort(key=lambda place: -len(prompts[place[0]]))
-        ends, pad = self._eos_token_ids(), pad_token_of(self.tokenizer)
+        ends, pad, stops = self._eos_token_ids(), pad_token_of(self.tokenizer), self._stops()
         drawn: dict[tuple[int, int], Response] = {}
         hidden = None if is_main_process() else True  # None: hidden where there is no terminal
         with (
@@ -332,12 +428,22 @@ class Generator(ResponseGenerator):
                     np.stack([self._uniforms(qids[i], draw) for i, draw in batch]),
                     eos_token_ids=ends,
                     pad_token_id=pad,
+                    stops=stops,
                 )
                 drawn.update(zip(batch, responses, strict=True))
                 bar.update(len(batch))
         shares = [[drawn[i, draw] for draw in range(self._num_draws)] for i in mine]
         groups = shares if together else gather_shares(shares, len(prompts))
         return [response for group in groups for response in group]
+
+    def _stops(self) -> Callable[[torch.Tensor], torch.Tensor] | None:
+        """From what was written, [rows, tokens], to which rows end in one of the stop strings."""
+        if not self.stop:
+            return None
+        from transformers.generation.stopping_criteria import StopStringCriteria
+
+        ends_in = StopStringCriteria(self.tokenizer, self.stop)
+        return lambda written: ends_in(written, None)
 
     def _uniforms(self, qid: str, draw: int) -> np.ndarray:
         """One number for each token that may be drawn. They are a response's own, whatever is drawn beside it."""
@@ -346,9 +452,16 @@ class Generator(ResponseGenerator):
         return np.random.default_rng(int.from_bytes(digest, "little")).random(self.max_new_tokens)
 
     def _eos_token_ids(self) -> list[int]:
+        """What ends a response: the model's own EOS tokens, the tokenizer's, and the template's end of a turn."""
         configured = getattr(self.model.generation_config, "eos_token_id", None)
         configured = configured if isinstance(configured, list) else [configured]
-        return sorted({token for token in [*configured, self.tokenizer.eos_token_id] if token is not None})
+        ends = {*configured, self.tokenizer.eos_token_id, end_of_turn(self.tokenizer)}
+        return sorted(token for token in ends if token is not None)
+
+    def texts_of(self, responses: Sequence[Sequence[int]]) -> list[str]:
+        """Texts of responses' tokens, without the one that ended them."""
+        ends = set(self._eos_token_ids())
+        return self._decode([list(ids[:-1] if len(ids) and ids[-1] in ends else ids) for ids in responses])
 
     def _decode(self, responses: list[list[int]]) -> list[str]:
         """Response texts. They are decoded behind a letter: some tokenizers drop a leading space otherwise.

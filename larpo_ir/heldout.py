@@ -20,7 +20,6 @@ which policies of different iterations can be compared response by response:
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -30,12 +29,10 @@ import numpy as np
 import pandas as pd
 
 from larpo_ir.distributed import shared_transform
+from larpo_ir.frames import frame_logprobs
 from larpo_ir.measures import evaluate_per_query, kendall_tau
 from larpo_ir.pool import CandidatePool
-from larpo_ir.reference import fixed_logprobs
 from larpo_ir.results import rank_results
-from larpo_ir.scoring import context_length
-from larpo_ir.tokenization import TokenizedList, fit, pad_token_of, tokenize_lists, tokenize_prompts
 
 if TYPE_CHECKING:
     import pyterrier as pt
@@ -183,48 +180,6 @@ def leave_out_long(generator: Generator, frame: pd.DataFrame, what: str) -> pd.D
             f"{generator.max_new_tokens} in the model's context and are left out (first: qid {first})"
         )
     return frame[frame["qid"].isin(topics["qid"][fits])].reset_index(drop=True)
-
-
-def frame_logprobs(
-    generator: Generator,
-    frame: pd.DataFrame,
-    *,
-    max_length: int | None = None,
-    cache: str | os.PathLike[str] | None = None,
-) -> np.ndarray:
-    """log π(y|x) of every row of a results frame under the generator's model as it is now.
-
-    Rows with `token_ids` are scored on the tokens that were sampled, others on their text, followed by EOS unless
-    their column `finished` is false. `max_length`: tokens of prompt and response, default the model's context.
-    `cache`: see `fixed_logprobs`.
-    """
-    tokenizer, limit = generator.tokenizer, max_length or context_length(generator.model)
-    frame = frame.reset_index(drop=True)
-    topics = frame[[c for c in ("qid", "query", "prompt") if c in frame]].drop_duplicates("qid")
-    asked = generator.prompts(topics)
-    prompts = dict(
-        zip(topics["qid"], zip(asked, tokenize_prompts(tokenizer, asked), strict=True), strict=True)
-    )
-    sampled = frame["token_ids"].notna() if "token_ids" in frame else pd.Series(False, index=frame.index)
-
-    places: list[np.ndarray] = []
-    lists: list[TokenizedList] = []
-    for (qid, known), rows in frame.groupby(["qid", sampled], sort=False):
-        prompt, prompt_ids = prompts[qid]
-        if known:
-            tokens = TokenizedList(prompt_ids, [list(ids) for ids in rows["token_ids"]])
-        else:
-            cut = rows["finished"].eq(False) if "finished" in rows else pd.Series(False, index=rows.index)
-            ends = [not bool(value) for value in cut.fillna(False)]
-            (tokens,) = tokenize_lists(tokenizer, [prompt], [list(rows["text"])], append_eos=[ends])
-        places.append(rows.index.to_numpy())
-        lists.append(fit(tokens, limit, f"query {qid}"))
-
-    scores = fixed_logprobs(generator.model, lists, pad_token_id=pad_token_of(tokenizer), cache=cache)
-    values = np.full(len(frame), np.nan)
-    for place, row in zip(places, scores, strict=True):
-        values[place] = row
-    return values
 
 
 def json_ready(values: dict[str, Any]) -> dict[str, Any]:

@@ -10,26 +10,52 @@ every input what it is, and `difference(there, here)` names the first thing in w
     identity(reward)        class and the identities of its attributes; pipelines and lists by their parts
 
 Attributes that change speed or labels and no result are named by their class in `INDIFFERENT`, and left out. So are
-secrets: nothing that is written to a folder may hold a key.
+counters and memories, which scoring itself changes, and secrets: nothing that is written to a folder may hold a key.
 """
 
 from __future__ import annotations
 
+import collections
+import dis
 import enum
 import functools
 import hashlib
+import inspect
 import json
 import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from types import CodeType, FunctionType, MethodType
+from types import BuiltinMethodType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 PLAIN = (type(None), bool, int, float, str)
+CONTAINER = (list, dict, set, collections.Counter, collections.deque)
+CHANGING = {
+    "append",
+    "add",
+    "update",
+    "extend",
+    "insert",
+    "setdefault",
+    "pop",
+    "popleft",
+    "clear",
+    "remove",
+    "discard",
+}
+WORKING = (
+    "score",
+    "transform",
+    "__call__",
+    "compare",
+    "respond",
+)  # methods in which a component does its work
+SHOWN_WHOLE = 60  # characters of a mapping in a message; in a longer one the entry that differs is named
+LONGEST = 30  # entries of a list or mapping
 CONSTANT = (*PLAIN, tuple, frozenset, re.Pattern)
 ALWAYS_INDIFFERENT = frozenset({"api_key"})
 
@@ -69,7 +95,9 @@ def difference(there: Any, here: Any, free: Iterable[str] = ()) -> str | None:
     `free`: names at the top that may differ.
 
     >>> difference({"seed": 0, "reward": {"sign": 1}}, {"seed": 0, "reward": {"sign": -1}})
-    'reward.sign is 1 there and -1 here'
+    "reward is {'sign': 1} there and {'sign': -1} here"
+    >>> difference({"policy": {"class": "x" * 60, "weights": "ab"}}, {"policy": {"class": "x" * 60, "weights": "cd"}})
+    "policy.weights is 'ab' there and 'cd' here"
     """
     if not isinstance(there, dict) or not isinstance(here, dict):
         return None if there == here else f"it is {_short(there)} there and {_short(here)} here"
@@ -77,7 +105,8 @@ def difference(there: Any, here: Any, free: Iterable[str] = ()) -> str | None:
         if name in free:
             continue
         one, other = there.get(name), here.get(name)
-        if isinstance(one, dict) and isinstance(other, dict):
+        long = max(len(repr(one)), len(repr(other))) > SHOWN_WHOLE
+        if long and isinstance(one, dict) and isinstance(other, dict):
             if (inner := difference(one, other)) is not None:
                 return f"{name}.{inner}"
         elif one != other:
@@ -175,16 +204,17 @@ class _Walk:
             for slot in (slots,) if isinstance(slots, str) else slots:
                 if hasattr(thing, slot) and slot not in ("__dict__", "__weakref__"):
                     attributes[slot] = getattr(thing, slot)
-        ignored = ALWAYS_INDIFFERENT | frozenset(getattr(kind, "INDIFFERENT", ()))
+        ignored = (
+            ALWAYS_INDIFFERENT | frozenset(getattr(kind, "INDIFFERENT", ())) | _memories(kind, attributes)
+        )
         described = {name: self.of(value) for name, value in attributes.items() if name not in ignored}
         return {"class": _name(kind), **described} if described else _name(kind)
 
     def _mapping(self, thing: Mapping[Any, Any]) -> Any:
-        return {str(name): self.of(value) for name, value in thing.items()}
+        return _short_or_hashed({str(name): self.of(value) for name, value in thing.items()})
 
     def _sequence(self, thing: Iterable[Any]) -> Any:
-        parts = [self.of(part) for part in thing]
-        return parts if len(parts) <= 20 else {"number": len(parts), "digest": digest(parts)}
+        return _short_or_hashed([self.of(part) for part in thing])
 
     def _set(self, thing: Iterable[Any]) -> Any:
         return sorted((self.of(part) for part in thing), key=repr)
@@ -231,25 +261,33 @@ class _Walk:
             "keywords": self.of(thing.keywords),
         }
 
-    def _method(self, method: MethodType) -> Any:
+    def _method(self, method: MethodType | BuiltinMethodType) -> Any:
         return {"method": method.__name__, "of": self.of(method.__self__)}
 
     def _function(self, function: FunctionType) -> Any:
-        closure = [self._cell(cell) for cell in function.__closure__ or ()]
+        cells = [self._content(cell) for cell in function.__closure__ or ()]
+        changes = _changes_containers(function.__code__)
+        closure = [None if changes and isinstance(held, CONTAINER) else self.of(held) for held in cells]
         defaults = [*(function.__defaults__ or ()), *sorted((function.__kwdefaults__ or {}).items())]
         uses = [self.of(value) for value in _used_of_its_module(function)]
         parts = [_code(function.__code__), closure, [self.of(value) for value in defaults], uses]
         return {"function": _name(function), "code": digest(*parts)}
 
-    def _cell(self, cell: Any) -> Any:
+    @staticmethod
+    def _content(cell: Any) -> Any:
         try:
-            return self.of(cell.cell_contents)
+            return cell.cell_contents
         except ValueError:  # a variable that has no value yet
             return None
 
     def _transformer(self, pipeline: Any) -> Any:
         parts = [self.of(part) for part in pipeline]
         return {type(pipeline).__name__: parts}
+
+
+def _short_or_hashed(parts: Any) -> Any:
+    """What a person can read as it is, more than that as a hash."""
+    return parts if len(parts) <= LONGEST else {"number": len(parts), "digest": digest(parts)}
 
 
 def _is_from(package: str, name: str) -> Callable[[Any], bool]:
@@ -262,6 +300,11 @@ def _is_from(package: str, name: str) -> Callable[[Any], bool]:
         )
 
     return matches
+
+
+def _is_method_of_a_value(thing: Any) -> bool:
+    """A built-in method such as `"{} {}".format`; functions of a module have the module as their `__self__`."""
+    return isinstance(thing, BuiltinMethodType) and not isinstance(thing.__self__, (ModuleType, type(None)))
 
 
 def _is(*kinds: type) -> Callable[[Any], bool]:
@@ -282,6 +325,7 @@ KINDS: tuple[tuple[Callable[[Any], bool], Callable[[_Walk, Any], Any]], ...] = (
     (_is(set, frozenset), _Walk._set),
     (_is(functools.partial), _Walk._partial),
     (_is(MethodType), _Walk._method),
+    (_is_method_of_a_value, _Walk._method),
     (lambda thing: hasattr(thing, "__wrapped__"), lambda walk, thing: walk.of(thing.__wrapped__)),
     (_is(FunctionType), _Walk._function),
     (_is(type), lambda walk, thing: _name(thing)),
@@ -304,6 +348,33 @@ def _code(code: CodeType) -> list[Any]:
     """What a function does, without where it stands in its file."""
     constants = [_code(value) if isinstance(value, CodeType) else repr(value) for value in code.co_consts]
     return [code.co_code.hex(), constants, list(code.co_names), list(code.co_varnames[: code.co_argcount])]
+
+
+def _memories(kind: type, attributes: Mapping[str, Any]) -> frozenset[str]:
+    """Attributes that a component changes while it works: numbers that it counts in, containers that it fills."""
+    found: set[str] = set()
+    for method in WORKING:
+        function: Any = getattr(kind, method, None)
+        code = getattr(function if function is None else inspect.unwrap(function), "__code__", None)
+        if code is None:
+            continue
+        stored = {step.argval for step in dis.get_instructions(code) if step.opname == "STORE_ATTR"}
+        found |= {name for name in stored if isinstance(attributes.get(name), (int, type(None), *CONTAINER))}
+        if _changes_containers(code):
+            found |= {name for name in _names_of(code) if isinstance(attributes.get(name), CONTAINER)}
+    return frozenset(found)
+
+
+def _changes_containers(code: CodeType) -> bool:
+    """Whether a function puts something into a list, dict or set, or takes it out."""
+    steps = [step.opname for step in dis.get_instructions(code)]
+    nested = [value for value in code.co_consts if isinstance(value, CodeType)]
+    return (
+        "STORE_SUBSCR" in steps
+        or "DELETE_SUBSCR" in steps
+        or bool(CHANGING & set(code.co_names))
+        or any(map(_changes_containers, nested))
+    )
 
 
 def _names_of(code: CodeType) -> Iterable[str]:

@@ -1,6 +1,9 @@
 """Judges: with what probability a response beats a reference to the same query.
 
-    judge(frame)    query, text, reference [, any other column]  ->  one preference per row, 0 to 1; 0.5 is a tie
+    judge(frame)    query, text, reference [, prompt, any other column]  ->  a preference per row, 0 to 1; 0.5 is a
+    tie
+
+Where there is a `prompt`, string or chat, it is what the response and the reference answer, whole.
 
 `RewardJudge` compares rewards, `ServedJudge` asks a language model, `RecordedJudge` looks up what was judged before.
 Any function of that form is a judge, too. `larpo_ir.tasks.alpaca_eval` makes win rates of what they say.
@@ -20,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from larpo_ir.prompting import texts_asked
 from larpo_ir.results import require_columns
 
 if TYPE_CHECKING:
@@ -152,10 +156,11 @@ class ServedJudge(Judge):
 
     def compare(self, frame: pd.DataFrame) -> np.ndarray:
         orders = {"text": ("text", "reference"), "reference": ("reference", "text")}
+        asked = texts_asked(frame)
         topics = [
             {
                 "qid": f"{row}-{first}",
-                "query": self.template.format(query=pair["query"], first=pair[one], second=pair[two]),
+                "query": self.template.format(query=asked[row], first=pair[one], second=pair[two]),
                 "pair": row,
                 "asked_first": first,
             }

@@ -21,7 +21,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,6 +32,7 @@ from larpo_ir.chats import check_completion, check_prompt, is_chat
 from larpo_ir.chats import completion_text as completion_text
 from larpo_ir.chats import prompt_text as prompt_text
 from larpo_ir.formats import ID_COLUMNS, PER_COMPLETION, REQUIRED, format_of, read_row
+from larpo_ir.prompting import asked_in
 from larpo_ir.records import Row, read_records
 
 if TYPE_CHECKING:
@@ -234,18 +235,16 @@ def _is_complete(rows: pd.DataFrame, column: str) -> bool:
     return column in rows.columns and len(rows) > 0 and bool(rows[column].notna().all())
 
 
-def lists_from_rows(
-    rows: pd.DataFrame, lengths: Sequence[int], prompt_of: Callable[[str], str | Messages] | None = None
-) -> Dataset:
+def lists_from_rows(rows: pd.DataFrame, lengths: Sequence[int]) -> Dataset:
     """Ranked lists from the rows of a results frame.
 
     Args:
-        rows: `qid, query, docno, text, score` and maybe `logprob`, `token_ids`; the rows of a list lie together.
+        rows: `qid, query, docno, text, score` and maybe `prompt`, `logprob`, `token_ids`; the rows of a list lie
+            together.
         lengths: how many rows each list has.
-        prompt_of: from a query to the prompt that was put to the model; None: the query itself.
 
-    Columns `id` (the qid), `prompt`, `completions`, `scores`, `docnos`; `ref_logps` if no `logprob` is missing, and
-    `completion_ids` if no `token_ids` are.
+    Columns `id` (the qid), `prompt` (the rows' `prompt`, where they have one, else `query`), `completions`,
+    `scores`, `docnos`; `ref_logps` if no `logprob` is missing, and `completion_ids` if no `token_ids` are.
     """
     import pyarrow as pa
     from datasets import Dataset
@@ -265,7 +264,7 @@ def lists_from_rows(
         offsets = ends[start : stop + 1]
         part = rows.iloc[offsets[0] : offsets[-1]]
         first = part.iloc[offsets[:-1] - offsets[0]]
-        prompts = [query if prompt_of is None else prompt_of(query) for query in first["query"]]
+        prompts = asked_in(first)
         columns = {
             "id": pa.array(first["qid"].astype(str).tolist(), pa.string()),
             "prompt": pa.array(prompts) if prompts else pa.array([], pa.string()),

@@ -14,16 +14,14 @@ from it. Running `align` again on the same directory goes on where it stopped.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import logging
 import os
 import time
-from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -32,17 +30,24 @@ from torch import nn
 from transformers import AutoModelForCausalLM, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
+from larpo_ir.chats import clean_chat
 from larpo_ir.distributed import is_main_process, shared_transform, wait_for_everyone
-from larpo_ir.heldout import HeldOut, frame_logprobs, json_ready, leave_out_long
-from larpo_ir.lists import Messages, prompt_text
+from larpo_ir.frame_files import read_frame, write_frame
+from larpo_ir.frames import frame_logprobs, tokens_known
+from larpo_ir.heldout import HeldOut, json_ready, leave_out_long
+from larpo_ir.identity import identity
+from larpo_ir.logprob_cache import fingerprint
 from larpo_ir.negatives import BestWorst, Sampler, sample_lists
 from larpo_ir.objectives import get_objective
 from larpo_ir.pool import CandidatePool
-from larpo_ir.results import require_columns, write_atomically
-from larpo_ir.rundir import RunDirectory, load_policy
+from larpo_ir.prompting import asked_in
+from larpo_ir.results import write_atomically
+from larpo_ir.rundir import RunDirectory, load_policy, read_config
 from larpo_ir.settings import PAPER_SAMPLERS, AlignConfig
 from larpo_ir.significance import summarise
+from larpo_ir.templates import render_prompt
 from larpo_ir.tokenization import tokenize_prompts
+from larpo_ir.topics import Prompts, topics_of
 from larpo_ir.trainer import LarPOTrainer
 
 if TYPE_CHECKING:
@@ -52,14 +57,24 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("larpo_ir")
 
-Prompts: TypeAlias = pd.DataFrame | Dataset | Sequence[str | Messages]
-
 # Settings that make no difference to the candidates of iteration 0.
 AFTER_RETRIEVAL = {
     "output_dir", "iterations", "objective", "objective_parameters", "sampler", "memory", "reference", "training",
     "evaluate",
 }  # fmt: skip
 SAVE_EVERY_SECONDS = 60.0
+# Fields of the training arguments that make no difference to what is learnt.
+NO_MATTER = {
+    "reference_cache",
+    "report_to",
+    "run_name",
+    "logging_dir",
+    "logging_steps",
+    "disable_tqdm",
+    "log_level",
+}
+# What `larpo-ir align` may have written to the directory before the run begins.
+BESIDE = {"sft", "ranking.md"}
 # What changes about the fixed lists from one policy to the next; the rest lies beside iteration 0.
 FIXED_NOW = ["qid", "docno", "now", "implicit"]
 
@@ -94,8 +109,11 @@ def align(
         generator: the policy as retriever. Its model is trained; number of candidates, temperature and seed are
             the configuration's, everything else its own.
         reward: the reranker. None only together with recorded `candidates`.
-        prompts: topics `qid, query` and what the reward needs (such as `gold`), a dataset with the column
-            `prompt`, as in TRL, or a list of prompts; prompts are strings or chats.
+        prompts: topics `qid, query` and maybe `prompt`, and what the reward needs (such as `gold`), a dataset with
+        the
+            column `prompt`, as in TRL, or a list of prompts; prompts are strings or chats. What the policy reads for
+            them is the generator's way of asking (`larpo_ir.prompting`); reward, reference, trainer and evaluation
+            read the same.
         config: see `AlignConfig`.
         eval_prompts: held-out topics, measured before alignment and after each iteration.
         candidates: recorded, graded candidates of the prompts, which are then not sampled (offline alignment).
@@ -108,17 +126,19 @@ def align(
     given as `candidates` to the alignment of one that has.
 
     Writes what *A run on disk* in `docs/design.md` lists to `config.output_dir`, and goes on there if the same run
-    was interrupted; what was generated until then is kept. Raises `ValueError` when the directory holds a
-    different run.
+    was interrupted; what was generated until then is kept. A run is the same if it is made from the same weights,
+    tokenizer and template, prompts with all their columns, candidates, held-out prompts and lists, reward and
+    settings.
+    Raises a one-line `ValueError` that names what differs, and for chats that the policy's template refuses, before
+    anything is sampled.
     """
     if reward is None and candidates is None:
         raise ValueError(
             "align needs a reward to rank what it samples, or recorded candidates that are graded"
         )
-    run = _Run(generator, reward, _topics(prompts), config, candidates)
-    if start_from is not None:
-        run.directory.take_over(Path(start_from), free=AFTER_RETRIEVAL)
-    return run.go(_held_out(config, eval_prompts, eval_lists))
+    held_out = _held_out(config, eval_prompts, eval_lists)
+    run = _Run(generator, reward, topics_of(prompts), config, candidates, held_out, start_from)
+    return run.go(held_out)
 
 
 def retrieve(
@@ -133,43 +153,21 @@ def retrieve(
 
     Returns the run's directory, for `align(..., start_from=directory)`. Arguments as for `align`.
     """
-    run = _Run(generator, reward, _topics(prompts), config, None)
-    run.start(_held_out(config, eval_prompts, None))
+    held_out = _held_out(config, eval_prompts, None)
+    run = _Run(generator, reward, topics_of(prompts), config, None, held_out)
+    run.start(held_out)
     run.collect(0)
     return run.directory.path
 
 
 def _held_out(config: AlignConfig, prompts: Prompts | None, lists: pd.DataFrame | None) -> HeldOut:
     return HeldOut(
-        topics=None if prompts is None else _topics(prompts),
+        topics=None if prompts is None else topics_of(prompts),
         lists=lists,
         num_samples=config.eval_samples,
         temperature=config.eval_temperature,
         correct_at=config.correct_at,
     )
-
-
-def _topics(prompts: Prompts) -> pd.DataFrame:
-    """Topics from whatever prompts came as: `qid, query`, for chats `prompt` (then `query` is what the user asks
-    last), and every other column.
-
-    Prompts without ids are numbered; of two with one id the first stays.
-    """
-    if isinstance(prompts, pd.DataFrame):
-        topics = prompts.copy()
-    else:
-        rows = (
-            prompts.to_list() if isinstance(prompts, Dataset) else [{"prompt": prompt} for prompt in prompts]
-        )
-        topics = pd.DataFrame(rows, columns=None if rows else ["prompt"])
-    if "query" not in topics:
-        require_columns(topics, ["prompt"], "a frame of prompts without the column query")
-        topics["query"] = [prompt_text(prompt) for prompt in topics["prompt"]]
-        if all(isinstance(prompt, str) for prompt in topics["prompt"]):
-            topics = topics.drop(columns="prompt")
-    if "qid" not in topics:
-        topics["qid"] = range(len(topics))
-    return topics.astype({"qid": str}).drop_duplicates("qid").reset_index(drop=True)
 
 
 def _trainable(generator: ResponseGenerator) -> Generator:
@@ -191,33 +189,82 @@ class _Run:
         topics: pd.DataFrame,
         config: AlignConfig,
         recorded: CandidatePool | None,
+        held_out: HeldOut,
+        start_from: str | os.PathLike[str] | None = None,
     ) -> None:
         self.generator, self.reward, self.topics = _trainable(generator), reward, topics
-        self.config, self.recorded = config, recorded
+        self.config, self.recorded = config, None if recorded is None else self._read_here(recorded.frame)
+        if held_out.lists is not None:
+            held_out.lists = self._read_here(held_out.lists)
+        for asked in (topics, self.recorded, held_out.topics, held_out.lists):
+            if (
+                asked is not None
+            ):  # a chat that the template refuses is an error now, not after hours of sampling
+                self.generator.tokens_of(asked.drop_duplicates("qid"))
+        self.generator.show(topics.assign(prompt=self.generator.prompts(topics)))
         self.directory = RunDirectory(config.output_dir)
         self.pool = CandidatePool()
         self.seconds: dict[str, float] = {}
-        self.directory.claim(self._settings(), free={"output_dir", "iterations"})
+        settings = self._settings(held_out, start_from) if is_main_process() else {}
+        self.directory.claim(settings, free={"output_dir", "iterations"}, beside=BESIDE)
+        if start_from is not None:
+            self.directory.take_over(Path(start_from), free=AFTER_RETRIEVAL)
         self.topics = leave_out_long(self.generator, topics, "training")
         if not len(self.topics):
             raise ValueError("no prompt is left to align on")
 
-    def _settings(self) -> dict[str, Any]:
-        """What makes this run the run it is."""
-        prompts = hashlib.blake2b(
-            "\x00".join(self.topics["query"]).encode("utf-8", "surrogatepass"), digest_size=8
+    def _read_here(self, recorded: pd.DataFrame) -> pd.DataFrame:
+        """Recorded rows as this policy reads them: its prompts, and of their tokens those that are its own."""
+        rows = recorded.assign(
+            prompt=pd.Series(self.generator.prompts(recorded), index=recorded.index, dtype=object)
         )
-        model = self.generator.model
-        return dataclasses.asdict(self.config) | {
-            "sampler": getattr(self.sampler, "__qualname__", None) or repr(self.sampler),
+        if "token_ids" not in rows:
+            return rows
+        known = tokens_known(rows, self.generator.texts_of)
+        foreign = int((rows["token_ids"].notna() & ~known).sum())
+        if foreign:
+            logger.warning(
+                f"{foreign} of {len(rows)} recorded responses have token ids of another tokenizer: their text is read"
+            )
+        return rows.assign(token_ids=rows["token_ids"].where(known, None))
+
+    def _settings(self, held_out: HeldOut, start_from: str | os.PathLike[str] | None) -> dict[str, Any]:
+        """What makes this run the run it is."""
+        generator = self.generator
+        training = {name: value for name, value in self.config.training.items() if name not in NO_MATTER}
+        return dataclasses.asdict(dataclasses.replace(self.config, sampler=None)) | {
+            "sampler": repr(self.sampler) if " at 0x" not in repr(self.sampler) else identity(self.sampler),
+            "training": identity(training),
+            "policy": self._policy_identity(start_from),
             "generator": {
-                "model": type(model).__name__,
-                "parameters": sum(p.numel() for p in model.parameters()),
-                "max_new_tokens": self.generator.max_new_tokens,
+                "max_new_tokens": generator.max_new_tokens,
+                "stop": generator.stop,
+                "prompting": identity(generator.asking),
+                "first_prompt": generator.as_read(generator.prompts(self.topics.iloc[:1])[0])
+                if len(self.topics)
+                else None,
             },
-            "reward": getattr(self.reward, "name", repr(self.reward)),
-            "prompts": {"number": len(self.topics), "hash": prompts.hexdigest()},
+            "reward": identity(self.reward),
+            "prompts": identity(self.topics),
+            "candidates": identity(self.recorded),
+            "eval_prompts": identity(held_out.topics),
+            "eval_lists": identity(held_out.lists),
         }
+
+    def _policy_identity(self, start_from: str | os.PathLike[str] | None) -> dict[str, Any]:
+        """π_0. A run's own later policies count as it: who calls `align` again holds one of them."""
+        now = identity(self.generator.model) | {"tokenizer": identity(self.generator.tokenizer)}
+        if start_from is not None:
+            config = Path(start_from) / "config.yaml"
+            if not config.exists():
+                raise ValueError(f"cannot start from {start_from}: no run is there")
+            start: dict[str, Any] = read_config(config).get("policy") or now
+            return now | {"weights": start.get("weights")}
+        there = self.directory / "config.yaml"
+        if there.exists() and now["weights"] in self.directory.policies():
+            claimed: dict[str, Any] = read_config(there).get("policy") or now
+            return now | {"weights": claimed.get("weights")}
+        return now
 
     def say(self, message: str) -> None:
         """A line on the terminal; several runs may share one."""
@@ -274,7 +321,7 @@ class _Run:
                 self._remember(CandidatePool.load(pool).frame, iteration)
         if done:
             fixed = self.directory.iteration(0) / "fixed_lists.parquet"
-            held_out.lists = pd.read_parquet(fixed) if fixed.exists() else held_out.lists
+            held_out.lists = read_frame(fixed) if fixed.exists() else held_out.lists
             load_policy(self.generator.model, self.directory.iteration(len(done) - 1) / "policy")
             self.say(f"going on in {self.directory.path} after iteration {len(done) - 1}")
         return done
@@ -305,7 +352,7 @@ class _Run:
         if path.exists():
             found = CandidatePool.load(path)
         if self.recorded is not None:
-            recorded = self.recorded.frame
+            recorded = self.recorded
             mine = recorded[recorded["qid"].isin(topics["qid"]) & ~recorded["qid"].isin(found.frame["qid"])]
             found.add(mine.drop(columns="iteration"), iteration=iteration, policy="recorded")
         todo = topics[~topics["qid"].isin(found.frame["qid"])]
@@ -354,15 +401,7 @@ class _Run:
         """Training lists from the merged pool, with the reference's log-probabilities."""
         with self.timed("train"):
             view = self.pool.view(self.config.memory, iteration)  # type: ignore[arg-type]
-            chats: dict[str, Any] = dict(
-                zip(self.topics["query"], self.generator.prompts(self.topics), strict=True)
-            )
-            lists = sample_lists(
-                view,
-                self.sampler,
-                seed=self.config.seed + iteration,
-                prompt_of=lambda query: chats.get(query, query),
-            )
+            lists = sample_lists(self._of_one_kind(view), self.sampler, seed=self.config.seed + iteration)
             if not len(lists):
                 logger.warning(
                     f"{self.config.objective}: iteration {iteration}: "
@@ -379,6 +418,14 @@ class _Run:
         self.say(f"iteration {iteration}: {len(lists)} training lists from {view['qid'].nunique()} prompts")
         return lists
 
+    def _of_one_kind(self, view: pd.DataFrame) -> pd.DataFrame:
+        """Prompts that are all strings or all chats, as a column of lists must be: then chats as the template writes
+        them."""
+        asked = asked_in(view)
+        if len({isinstance(prompt, str) for prompt in asked}) < 2:
+            return view
+        return view.assign(prompt=[render_prompt(self.generator.tokenizer, prompt) for prompt in asked])
+
     def _with_reference(self, lists: Dataset, view: pd.DataFrame, iteration: int) -> Dataset:
         """Log-probabilities of π_ref: known where π_ref itself sampled the response, otherwise one pass."""
         source = iteration if self.config.reference == "behavior" else 0
@@ -390,8 +437,10 @@ class _Run:
                 "docno": [docno for docnos in lists["docnos"] for docno in docnos],
             }
         )
+        # What was recorded elsewhere may have been sampled from any policy, whatever it is called there.
+        own = (view["iteration"] == source) & (self.recorded is None)
         known = view.loc[
-            (view["iteration"] == source) & view["token_ids"].notna(),
+            own & view["token_ids"].notna(),
             ["qid", "docno", "logprob", "token_ids"],
         ]
         limit = self.config.training.get("max_length")
@@ -401,8 +450,8 @@ class _Run:
         rows = rows.merge(known.drop(columns="token_ids"), on=["qid", "docno"], how="left")
         missing = rows["logprob"].isna().to_numpy()
         if missing.any():
-            queries = dict(zip(lists["id"], lists["prompt"], strict=True))
-            rows["prompt"] = rows["qid"].map(queries)
+            prompts = dict(zip(lists["id"], lists["prompt"], strict=True))
+            rows["prompt"] = pd.Series([prompts[qid] for qid in rows["qid"]], dtype=object)
             rows["query"] = ""
             rows["text"] = [text for texts in lists["completions"] for text in texts]
             # texts are scored as the trainer will read them
@@ -421,7 +470,7 @@ class _Run:
         return lists.add_column("ref_logps", logps)
 
     def _prompt_lengths(self, qids: pd.Series, lists: Dataset) -> pd.Series:
-        ids = tokenize_prompts(self.generator.tokenizer, lists["prompt"])
+        ids = tokenize_prompts(self.generator.tokenizer, [clean_chat(prompt) for prompt in lists["prompt"]])
         return qids.map(dict(zip(lists["id"], map(len, ids), strict=True))).fillna(0)
 
     def _initial_policy(self) -> Generator:
@@ -472,6 +521,7 @@ class _Run:
         }
         row = json_ready(row)
         measures = {
+            "policy": fingerprint(self.generator.model),
             "row": row,
             "intervals": {name: json_ready(values) for name, values in intervals.T.to_dict().items()},
         }
@@ -484,7 +534,7 @@ class _Run:
                 frames["fixed_lists"] = lists[FIXED_NOW] if iteration else lists
             for name, frame in frames.items():
                 if len(frame) or name == "per_query":
-                    frame.to_parquet(directory / f"{name}.parquet")
+                    write_frame(frame, directory / f"{name}.parquet")
             write_atomically(directory / "measures.json", json.dumps(measures, indent=2) + "\n")
         wait_for_everyone()  # the next step may read the policy that was saved
         self.directory.log(event="evaluated", **row)

@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pandas as pd
 
-from larpo_ir.lists import Messages, lists_from_rows
+from larpo_ir.lists import lists_from_rows
 from larpo_ir.prompt_index import PromptIndex
+from larpo_ir.prompting import texts_asked
 from larpo_ir.results import require_columns
 from larpo_ir.sampling import Choice, Chooser, Columns, Sampler, columns_of, ranking_of, rows_of
 
@@ -176,12 +177,19 @@ class _Responses:
     """The responses to all prompts, by prompt."""
 
     def __init__(self, candidates: pd.DataFrame, related: bool) -> None:
-        codes, queries = pd.factorize(candidates["query"])
+        codes, prompts = pd.factorize(np.array(texts_asked(candidates), dtype=object))
         order = np.argsort(codes, kind="stable")
         self.candidates = candidates
-        self.prompts = PromptIndex(queries, related)
+        self.prompts = PromptIndex(prompts, related)
         self.rows = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)  # of each prompt
         self.texts = candidates["text"].to_numpy()
+
+
+def _text_of(group: Columns) -> str:
+    """What the group's candidates answer, as text."""
+    return texts_asked(
+        pd.DataFrame({name: group[name][:1] for name in ("query", "prompt") if name in group})
+    )[0]
 
 
 @dataclass(frozen=True)
@@ -223,7 +231,8 @@ class FromOtherPrompts(Chooser):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        return ("docno", "score", "query", "text")
+        of_a_chat = self._others is not None and "prompt" in self._others.candidates
+        return ("docno", "score", "query", "text", *(["prompt"] if of_a_chat else []))
 
     @property
     def fitted_to(self) -> pd.DataFrame | None:
@@ -240,7 +249,7 @@ class FromOtherPrompts(Chooser):
             return None
         own = set(group["text"].tolist())
         negatives: dict[str, int] = {}
-        for prompt in others.prompts.others(group["query"][0], self.num_negatives, rng):
+        for prompt in others.prompts.others(_text_of(group), self.num_negatives, rng):
             row = others.rows[prompt][rng.integers(len(others.rows[prompt]))]
             if others.texts[row] not in own:
                 negatives.setdefault(others.texts[row], row)
@@ -412,7 +421,6 @@ def sample_lists(
     candidates: pd.DataFrame,
     sampler: SamplerLike,
     seed: int = 0,
-    prompt_of: Callable[[str], str | Messages] | None = None,
 ) -> Dataset:
     """Training lists of all prompts: a `datasets.Dataset` of ranked lists (see `larpo_ir.lists`).
 
@@ -422,9 +430,9 @@ def sample_lists(
             has `fit`, it is first fitted to all candidates.
         seed: not negative. Each prompt has its own random stream, of `seed` and its `qid`, so that a list depends
             neither on the other prompts nor on their order.
-        prompt_of: from a query to the prompt that was put to the model, for instance a chat; None: the query.
 
-    Columns `id` (the qid), `prompt`, `completions`, `scores`, `docnos`, and
+    Columns `id` (the qid), `prompt` (the candidates' `prompt`, where they have one, else `query`), `completions`,
+    `scores`, `docnos`, and
 
     * `completion_ids`, if every chosen row has its `token_ids`;
     * `ref_logps`, if besides every chosen row has its `logprob` and all candidates come from one iteration and
@@ -445,4 +453,4 @@ def sample_lists(
     one_policy = all(candidates[column].nunique(dropna=False) == 1 for column in origin)
     if not one_policy or "token_ids" not in rows.columns or rows["token_ids"].isna().any():
         rows = rows.drop(columns="logprob", errors="ignore")
-    return lists_from_rows(rows, lengths, prompt_of)
+    return lists_from_rows(rows, lengths)

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from larpo_ir.identity import as_written, difference, digest
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -108,23 +110,31 @@ class SmallPolicy:
     ) -> tuple[Any, Any]:
         """The policy after supervised fine-tuning on prompt-completion pairs (strings or chats, as in TRL).
 
-        With a `directory` it is saved there, and read from there next time. Raises `ValueError` when the directory
-        holds a policy of another recipe.
+        The tokenizer has a chat template where the prompts are chats. With a `directory` it is saved there, and read
+        from there next time. Raises `ValueError` when the directory holds a policy of another recipe or other
+        examples.
         """
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        recipe = json.loads(json.dumps(asdict(self) | {"num_examples": len(prompts)}))
+        examples = {"number": len(prompts), "digest": digest(list(prompts), list(completions))}
+        recipe = as_written(asdict(self) | {"examples": examples})
         path = Path(directory) / "recipe.json" if directory is not None else None
         if path is not None and path.exists():
-            if json.loads(path.read_text()) != recipe:
+            found = difference(json.loads(path.read_text()), recipe)
+            if found is not None:
                 raise ValueError(
-                    f"{path.parent} holds a policy of another recipe (recipe.json); delete it or move on"
+                    f"{path.parent} holds a policy of another recipe: {found}; choose another folder or delete"
+                    " that one"
                 )
             return AutoModelForCausalLM.from_pretrained(path.parent), AutoTokenizer.from_pretrained(
                 path.parent
             )
         texts = [_text(part) for pair in zip(prompts, completions, strict=True) for part in pair]
         model, tokenizer = self.build(texts)
+        if all(isinstance(prompt, str) for prompt in prompts):
+            tokenizer.chat_template = (
+                None  # a template says that the model was taught chats, and it is asked by them
+            )
         logger.info("fine-tuning a new policy on %d examples", len(prompts))
         self._fine_tune(model, tokenizer, prompts, completions)
         if path is not None:

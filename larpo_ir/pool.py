@@ -8,6 +8,7 @@ ranking of its own responses (`by="logprob"`) can be measured against the reward
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import tempfile
@@ -21,7 +22,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from larpo_ir.lists import Row, completion_text, prompt_text, read_lists
+from larpo_ir.chats import Messages, as_text, clean_chat, completion_text, prompt_text
+from larpo_ir.lists import Row, read_lists
+from larpo_ir.prompting import asked_in, key_of
 from larpo_ir.results import docno_of, rank_results, require_columns, write_qrels, write_run
 
 if TYPE_CHECKING:
@@ -30,7 +33,8 @@ if TYPE_CHECKING:
 Memory = Literal["current", "previous", "all"] | int
 Grades = int | Sequence[float] | Callable[[float], int] | None
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE = (1, 2)  # version 1 has no column `prompt`
 _VERSION_KEY = b"larpo_ir.pool"
 _RUN_STEP = 1e-6  # the least difference of scores that survives printing in a TREC run
 
@@ -38,6 +42,7 @@ _RUN_STEP = 1e-6  # the least difference of scores that survives printing in a T
 _COLUMNS: dict[str, tuple[Any, pa.DataType]] = {
     "qid": ("str", pa.large_string()),
     "query": ("str", pa.large_string()),
+    "prompt": (object, pa.large_string()),  # on disk as JSON, for it is a string or a list of messages
     "docno": ("str", pa.large_string()),
     "text": ("str", pa.large_string()),
     "score": ("float64", pa.float64()),
@@ -51,6 +56,7 @@ _COLUMNS: dict[str, tuple[Any, pa.DataType]] = {
     "count": ("int64", pa.int64()),
 }
 _SCHEMA = pa.schema([(name, on_disk) for name, (_, on_disk) in _COLUMNS.items()])
+_ASKED = ["qid", "query", "prompt"]
 _NEEDED = ["qid", "query", "docno", "text", "score"]
 _IDENTITY = ["iteration", "qid", "docno"]
 _NUMERIC = ("score", "logprob", "num_tokens", "temperature")
@@ -64,6 +70,9 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
             columns[name] = pd.Series([None] * len(frame), index=frame.index, dtype=in_memory)
             continue
         column = frame[name]
+        if name == "prompt":
+            columns[name] = pd.Series([_prompt(value) for value in column], index=frame.index, dtype=object)
+            continue
         if name in _NUMERIC:
             try:
                 column = pd.to_numeric(column)
@@ -73,12 +82,19 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def _prompt(value: Any) -> str | Messages | None:
+    """A prompt or None, from what a frame holds where there is none (NaN) and where there are chats (arrays)."""
+    value = clean_chat(value)
+    return value if isinstance(value, (str, list)) else None
+
+
 class CandidatePool:
     """Candidates with memory across iterations, provenance and deduplication by content.
 
     One row per iteration, prompt and distinct response, with the columns
 
         qid query docno text    the response; `docno` is the hash of query and text
+        prompt                  what the model read, a string or a chat; null: it is asked the query
         score                   its reward (NaN: not judged)
         logprob num_tokens temperature finished token_ids    how it was sampled (null where unknown)
         iteration policy        when, and from which policy
@@ -144,6 +160,7 @@ class CandidatePool:
                 raise ValueError(
                     f"column {column} is empty in row {row} of the results; every candidate needs one"
                 )
+        self._check_prompts(results)
         if "rank" in results.columns:  # rows in the order of retrieval, which breaks ties later
             queries = pd.factorize(results["qid"])[0]
             results = results.iloc[np.lexsort((results["rank"].to_numpy(), queries))]
@@ -161,6 +178,18 @@ class CandidatePool:
         together = self._frame["iteration"].to_numpy() == int(iteration)
         merged = _merge(pd.concat([self._frame[together], new], ignore_index=True))
         self._frame = pd.concat([self._frame[~together], merged], ignore_index=True)
+
+    def _check_prompts(self, results: pd.DataFrame) -> None:
+        """A query id stands for one prompt, in all iterations: its responses would be trained on another one's."""
+        known = pd.concat([self._frame[_ASKED], results.reindex(columns=_ASKED)]).drop_duplicates("qid")
+        first = dict(zip(known["qid"].astype(str), map(key_of, asked_in(known)), strict=True))
+        asked = asked_in(results)
+        for qid, prompt in zip(results["qid"].astype(str), asked, strict=True):
+            if key_of(prompt) != first[qid]:
+                raise ValueError(
+                    f"query {qid} has two different prompts, one of them {as_text(prompt)!r:.60}; give every"
+                    " prompt its own qid"
+                )
 
     def view(self, memory: Memory = "current", iteration: int | None = None) -> pd.DataFrame:
         """The judged candidates that a policy of `iteration` may learn from, as a results frame.
@@ -272,7 +301,9 @@ class CandidatePool:
         """Write the pool to a Parquet file, at once or not at all: a reader or a crash never sees half of it."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        table = pa.Table.from_pandas(self._frame, schema=_SCHEMA, preserve_index=False)
+        written = [None if prompt is None else json.dumps(prompt) for prompt in self._frame["prompt"]]
+        frame = self._frame.assign(prompt=pd.Series(written, index=self._frame.index, dtype=object))
+        table = pa.Table.from_pandas(frame, schema=_SCHEMA, preserve_index=False)
         table = table.replace_schema_metadata({_VERSION_KEY: str(FORMAT_VERSION).encode()})
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".parquet", delete=False) as handle:
             temporary = Path(handle.name)
@@ -299,13 +330,24 @@ class CandidatePool:
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{path}: damaged or not Parquet ({str(error).splitlines()[0]})") from None
         version = (table.schema.metadata or {}).get(_VERSION_KEY, b"").decode()
-        if version != str(FORMAT_VERSION) or not set(_COLUMNS) <= set(table.column_names):
+        known = [name for name in _COLUMNS if name in table.column_names]
+        lacking = set(_COLUMNS) - set(known) - ({"prompt"} if version == "1" else set())
+        if version not in map(str, READABLE) or lacking:
             found = f"version {version}" if version else "no version"
             raise ValueError(
                 f"{path}: not a candidate pool of version {FORMAT_VERSION} ({found} found in it)"
             )
-        pool = cls()
-        pool._frame = _typed(table.select(list(_COLUMNS)).to_pandas(types_mapper=_on_arrow))
+        try:
+            frame = table.select(known).to_pandas(types_mapper=_on_arrow)
+            if "prompt" in frame:
+                read = [
+                    None if prompt is None else json.loads(prompt) for prompt in table["prompt"].to_pylist()
+                ]
+                frame["prompt"] = pd.Series(read, index=frame.index, dtype=object)
+            pool = cls()
+            pool._frame = _typed(frame)
+        except (pa.ArrowException, ValueError, TypeError, RecursionError) as error:
+            raise ValueError(f"{path}: damaged ({' '.join(str(error).split()):.200})") from None
         return pool
 
     @classmethod
@@ -314,26 +356,27 @@ class CandidatePool:
     ) -> CandidatePool:
         """A pool of offline lists, in any layout that `larpo_ir.lists.read_lists` knows, as iteration 0.
 
-        `qid` is the list's `id`, or else its row number; `query` the prompt, of a chat its last user message;
-        `text` the completion, of a chat its last message; `logprob` and `token_ids` come from `ref_logps` and
-        `completion_ids`; `policy` is who wrote a candidate where that is recorded, and the argument elsewhere.
+        `qid` is the list's `id`, or else its row number; `query` the prompt, of a chat its last user message, and
+        then `prompt` the chat; `text` the completion, of a chat its last message; `logprob` and `token_ids` come
+        from `ref_logps` and `completion_ids`; `policy` is who wrote a candidate where that is recorded, and the
+        argument elsewhere.
 
         >>> pool = CandidatePool.from_ranked([{"prompt": "2+2?", "responses": ["5", "4"], "rewards": [0, 1]}])
         >>> pool.qrels()["label"].tolist(), pool.run()["rank"].tolist()
         ([0, 1], [0, 1])
         """
         columns: dict[str, list[Any]] = {
-            name: [] for name in ("qid", "query", "docno", "text", "score", "policy", "logprob", "token_ids")
+            name: []
+            for name in ("qid", "query", "prompt", "docno", "text", "score", "policy", "logprob", "token_ids")
         }
-        queries: dict[str, str] = {}
         for number, row in enumerate(read_lists(source)):
             qid, query = row.get("id", str(number)), prompt_text(row["prompt"])
-            if queries.setdefault(qid, query) != query:
-                raise ValueError(f"id {qid!r} belongs to two different prompts; give every prompt its own")
+            chat = None if isinstance(row["prompt"], str) else clean_chat(row["prompt"])
             texts = [completion_text(completion) for completion in row["completions"]]
             nothing = [None] * len(texts)
             columns["qid"] += [qid] * len(texts)
             columns["query"] += [query] * len(texts)
+            columns["prompt"] += [chat] * len(texts)
             columns["docno"] += [docno_of(query, text) for text in texts]
             columns["text"] += texts
             columns["score"] += row["scores"]

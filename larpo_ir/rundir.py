@@ -1,6 +1,6 @@
 """What a run or a command leaves on disk, and the check that it was made from the same things.
 
-`docs/design.md` lists what lies in the directory of a run under *A run on disk*. What it was made from, in the words of
+`docs/design.md` lists what lies in the directory of a run under *A run on disk*. What it was made from, in words of
 `larpo_ir.identity`, is its `config.yaml`; a single file of results has the same beside it, as `FILE.config.yaml`.
 """
 
@@ -61,7 +61,8 @@ class RunDirectory:
             found = difference(read_config(path), settings, free)
             if found is not None:
                 raise ValueError(
-                    f"{self.path} holds a different run: {found}; choose another folder for the output or delete that one"
+                    f"{self.path} holds a different run: {found}; choose another folder for the output or"
+                    " delete that one"
                 )
         elif self.path.exists() and not {entry.name for entry in self.path.iterdir()} <= set(beside):
             raise ValueError(
@@ -85,6 +86,11 @@ class RunDirectory:
             raise ValueError(f"cannot start from {other}: {found}")
         what_follows = shutil.ignore_patterns("lists", "checkpoint-*")
         shutil.copytree(other / "iteration-00", self.iteration(0), ignore=what_follows)
+
+    def policies(self) -> list[str]:
+        """Hashes of the weights of the policies that were saved and measured here."""
+        saved = [json.loads(path.read_text()) for path in sorted(self.path.glob("iteration-*/measures.json"))]
+        return [measured["policy"] for measured in saved if "policy" in measured]
 
     def log(self, **entry: Any) -> None:
         """Append a line to log.jsonl."""
@@ -135,11 +141,12 @@ def made_already(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> b
 def record_made(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
     """Write beside an output what it was made from."""
     text = yaml.safe_dump(as_written(settings), sort_keys=False, allow_unicode=True)
-    write_atomically(config_beside(Path(path)), text)
+    write_atomically(config_beside(path), text)
 
 
-def config_beside(path: Path) -> Path:
+def config_beside(path: str | os.PathLike[str]) -> Path:
     """Where the record of a single file's origin lies."""
+    path = Path(path)
     return path.with_name(f"{path.name}.config.yaml")
 
 

@@ -83,7 +83,7 @@ def rows_of(
     foreign = fitted_to.take(np.concatenate([NO_ROWS, *(choice.foreign for _, choice in choices)]))
     replaced = {
         "qid": prompts["qid"].array,
-        "query": prompts["query"].array,
+        **{name: prompts[name].array for name in ("query", "prompt") if name in prompts},
         "docno": [
             docno_of(query, text) for query, text in zip(prompts["query"], foreign["text"], strict=True)
         ],

@@ -1,7 +1,7 @@
 """A generator behind HTTP: any OpenAI-compatible server (vLLM, SGLang, TGI, `transformers serve`) as retriever.
 
     topics   qid, query [, prompt, any other column]
-    results  qid, query, docno, text, score, rank, and logprob, num_tokens, temperature, finished, token_ids
+    results  qid, query, prompt, docno, text, score, rank, and logprob, num_tokens, temperature, finished, token_ids
 
 `OpenAIGenerator("http://localhost:8000/v1", "my-model", num_candidates=8) >> RewardModel(...)` is Best-of-8. The
 rows are those of `Generator`; what a server does not tell is null.
@@ -28,6 +28,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from larpo_ir.generators import Drawn, ResponseGenerator
+from larpo_ir.prompting import Prompting
 
 CHAT, PLAIN = "/chat/completions", "/completions"
 LOGPROBS: dict[str, dict[str, Any]] = {CHAT: {"logprobs": True}, PLAIN: {"logprobs": 1}}
@@ -45,9 +46,11 @@ class OpenAIGenerator(ResponseGenerator):
 
     `base_url`: where the API is, e.g. `http://localhost:8000/v1` (the `/v1` may be left out). `model`: the
     server's name for the model. `num_candidates`, `temperature` (one, or several dealt in turn; 0 is greedy
-    decoding), `max_new_tokens`, `system` and `name` are every `ResponseGenerator`'s. With `chat=True` a query is the
-    user message of a chat, for `/chat/completions`; with `chat=False`, as for every string in a column `prompt`, it
-    goes to `/completions` as it is. The server applies the chat template, and leaves special tokens out of texts.
+    decoding), `max_new_tokens`, `stop`, `chat`, `system`, `few_shot`, `prompt_format` and `name` are every
+    `ResponseGenerator`'s. A chat goes to `/chat/completions`, where the server applies the chat template, and a
+    string to `/completions` as it is. With `chat=None` strings are user turns, too, but for those that carry the
+    marks of a chat template (`<|im_start|>`, `<start_of_turn>`, …); with `chat=False` all strings stay strings.
+    Servers leave special tokens out of texts.
 
     Each draw is a request of its own, with a seed that follows from `seed`, qid and draw: draws differ, and a
     server that honours seeds repeats them. (Greedy draws of one prompt are one request.) `concurrency` requests
@@ -78,6 +81,10 @@ class OpenAIGenerator(ResponseGenerator):
     """
 
     LEAST: ClassVar = {**ResponseGenerator.LEAST, "concurrency": 1, "retries": 0}
+    # A server may move, and how it is asked makes no difference to what it answers.
+    INDIFFERENT: ClassVar = ResponseGenerator.INDIFFERENT | {
+        "base_url", "concurrency", "retries", "timeout", "cache", "api_key", "_no_logprobs"
+    }  # fmt: skip
 
     def __init__(
         self,
@@ -90,6 +97,9 @@ class OpenAIGenerator(ResponseGenerator):
         seed: int = 0,
         chat: bool = True,
         system: str | None = None,
+        few_shot: Sequence[Sequence[str]] = (),
+        prompt_format: str = "{query}",
+        stop: Sequence[str] = (),
         concurrency: int = 16,
         retries: int = 5,
         timeout: float = 600.0,
@@ -115,6 +125,9 @@ class OpenAIGenerator(ResponseGenerator):
             seed=seed,
             chat=chat,
             system=system,
+            few_shot=few_shot,
+            prompt_format=prompt_format,
+            stop=stop,
             name=name,
         )
 
@@ -127,6 +140,9 @@ class OpenAIGenerator(ResponseGenerator):
         url = urlsplit(self.base_url)
         if url.scheme not in ("http", "https") or not url.netloc:
             raise ValueError(f"base_url must be like http://localhost:8000/v1, got {self.base_url!r}")
+
+    def _prompting(self) -> Prompting:
+        return Prompting(**self.asking)
 
     def _default_name(self) -> str:
         return f"OpenAIGenerator({self.model}, T={self.temperature})"
@@ -155,6 +171,8 @@ class OpenAIGenerator(ResponseGenerator):
                 }
                 if temperature > 0:
                     body["seed"] = _seed_of(self.seed, qid, draw)
+                if self.stop:
+                    body["stop"] = self.stop
                 yield _Request(qid, draw, endpoint, {**body, **(self.extra_body or {})})
 
     def _answers(self, requests: list[_Request]) -> dict[str, Drawn]:

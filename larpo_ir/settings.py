@@ -83,6 +83,8 @@ class AlignConfig:
             raise ValueError(
                 f"training has no setting {', '.join(sorted(unknown))}; it takes the fields of LarPOConfig"
             )
+        if "chat" in self.training:
+            raise ValueError("training.chat is said by the generator here: give it generator.chat")
         if isinstance(self.sampler, str):
             self.sampler = get_sampler(self.sampler)
         self.training_arguments(0, Path(self.output_dir))
@@ -100,5 +102,6 @@ class AlignConfig:
             "beta": parameters.pop("beta"),
             "objective_parameters": parameters,
             "seed": self.seed + iteration,
+            "chat": False,  # prompts of the lists are already what the generator asked, a chat or not
         }
         return LarPOConfig(**{"save_strategy": "no", "report_to": "none", **self.training, **ours})

@@ -11,6 +11,7 @@ none can run it before it is wrapped: then the lists get numbers (column `row`),
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections import defaultdict
 from contextlib import nullcontext
@@ -31,7 +32,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from larpo_ir.batching import TokenBudgetSampler
 from larpo_ir.checkpoints import load
 from larpo_ir.collation import ListCollator, lists_of, tokenize_dataset
-from larpo_ir.distributed import from_main, is_sharded, num_processes
+from larpo_ir.distributed import from_main, is_main_process, is_sharded, num_processes
 from larpo_ir.layouts import cost
 from larpo_ir.losses import preferred_pairs
 from larpo_ir.objectives import Objective, get_objective
@@ -42,6 +43,8 @@ from larpo_ir.tokenization import TokenizedList, pad_token_of
 if TYPE_CHECKING:
     from peft import PeftConfig
     from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger("larpo_ir")
 
 REFERENCE_FILE = "reference_logprobs.json"  # in the output directory
 COMPILED = Way("plain", own_logits=True, reason="a compiled forward is fixed")
@@ -55,10 +58,11 @@ class LarPOConfig(TrainingArguments):
     objective's own default, and objectives without a β take no notice of it. `objective_parameters`: its
     other parameters, e.g. `{"gamma": 1.0}` for SimPO.
 
-    **Sequences.** `max_length`: tokens of prompt and response together; None is the model's context.
-    `append_eos`: whether responses given as text end with EOS; responses with `completion_ids` are taken as they
-    are. `disable_dropout`: dropout makes log π noisy and unequal to the reference, so it is off (transformers
-    trains with it on).
+    **Sequences.** `chat`: whether a prompt that is a string is a user turn; None: where the tokenizer has a chat
+    template, unless the string carries the template's own markers (see `larpo_ir.prompting`). `max_length`: tokens
+    of prompt and response together; None is the model's context. `append_eos`: whether responses given as text end
+    with EOS; responses with `completion_ids` are taken as they are. `disable_dropout`: dropout makes log π noisy
+    and unequal to the reference, so it is off (transformers trains with it on).
 
     **Speed.** `layout`: `auto` puts a list's prompt through the model once, for all of its responses, where that is
     exact for the model (see `larpo_ir.scoring`); `shared` insists on it, `plain` does without.
@@ -78,6 +82,10 @@ class LarPOConfig(TrainingArguments):
     objective_parameters: dict[str, Any] | None = field(
         default=None,
         metadata={"help": "The objective's other parameters, as a dict (JSON on the command line)."},
+    )
+    chat: bool | None = field(
+        default=None,
+        metadata={"help": "Whether a string prompt is a user turn; None: where there is a chat template."},
     )
     max_length: int | None = field(default=None, metadata={"help": "Tokens of prompt and response together."})
     append_eos: bool = field(default=True, metadata={"help": "Whether responses given as text end with EOS."})
@@ -187,7 +195,11 @@ class LarPOTrainer(Trainer):
             if dataset is None:
                 return None
             return tokenize_dataset(
-                dataset, self._tokenizer, max_length=self._max_length, append_eos=args.append_eos
+                dataset,
+                self._tokenizer,
+                max_length=self._max_length,
+                append_eos=args.append_eos,
+                chat=args.chat,
             )
 
         collator = ListCollator(pad_token_of(processing_class))
@@ -213,6 +225,7 @@ class LarPOTrainer(Trainer):
         self.way: Way = COMPILED if args.torch_compile else from_main(choose_way(policy, args.layout))
         collator.layout = self.way.layout
         if self.train_dataset is not None:
+            self._show_first_prompt()
             self.num_truncated = sum(self.train_dataset["num_truncated"])
             if self.num_truncated:
                 warnings.warn(
@@ -228,6 +241,13 @@ class LarPOTrainer(Trainer):
             }
         elif self.eval_dataset is not None:
             self.eval_dataset = self._with_reference(self.eval_dataset, ref_model)
+
+    def _show_first_prompt(self) -> None:
+        """Say how prompts are read, where that was not said but found out."""
+        lists: Any = self.train_dataset
+        if self.args.chat is None and is_main_process() and len(lists):
+            read = self._tokenizer.decode(lists[0]["prompt_ids"])
+            logger.info(f"LarPOTrainer: the first prompt as the model reads it (chat=None): {read!r:.600}")
 
     @property
     def _shares_out_the_policy(self) -> bool:

@@ -13,7 +13,7 @@ from datasets import load_from_disk
 from larpo_ir import available_losses, available_objectives
 from larpo_ir.cli import COMMANDS, main
 from larpo_ir.commandline import _lists_as_json, parser_of
-from larpo_ir.commands import read_candidates
+from larpo_ir.topics import read_candidates
 from tests.models import make_model, make_reward_model, make_tokenizer
 
 LISTS = [
@@ -196,11 +196,11 @@ def test_served_responses_become_training_lists(models, server, tmp_path, capsys
     """generate, rerank, align --lists: nothing but the reward and the training needs a model here."""
     topics = write_jsonl(tmp_path / "t.jsonl", [{"query": f"xy {i}"} for i in range(6)])
     responses, ranked = tmp_path / "responses.parquet", tmp_path / "ranked.parquet"
-    options = served(server, "--generator.num_candidates", 3, "--generator.system", "12")
+    options = served(server, "--generator.num_candidates", 3)
     assert run("generate", *options, "--topics", topics, "--output", responses) == 0
     assert "18 responses to 6 prompts" in capsys.readouterr().out
     assert pd.read_parquet(responses)["token_ids"].isna().all()
-    assert {body["messages"][0]["content"] for _, body in server.asked} == {"12"}
+    assert {body["messages"][0]["content"] for _, body in server.asked} == {f"xy {i}" for i in range(6)}
 
     options = ["--generator.model", models / "policy", "--generator.max_new_tokens", 6, "--num_held_out", 2]
     options += [
@@ -364,7 +364,7 @@ def test_files_that_are_empty_or_missing(models, tmp_path, capsys):
     (tmp_path / "run.trec").write_text("not a run\n")
     (tmp_path / "qrels.trec").write_text("q 0 d 1\n")
     assert run("evaluate", "--results", tmp_path / "run.trec", "--qrels", tmp_path / "qrels.trec") == 2
-    assert "run.trec: not a TREC run" in complaint(capsys)
+    assert "run.trec:1: not a TREC run" in complaint(capsys)
 
 
 def test_a_directory_with_another_run_is_refused(tmp_path, capsys):

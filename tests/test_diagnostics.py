@@ -18,7 +18,7 @@ from larpo_ir.diagnostics import (
     rank_correlations,
     ranking_accuracy,
 )
-from larpo_ir.heldout import frame_logprobs
+from larpo_ir.frames import frame_logprobs
 from larpo_ir.rundir import load_policy
 from tests.runs import make_run
 from tests.test_loop import HELD_OUT, PROMPTS, make_generator, settings, vowels

@@ -434,9 +434,8 @@ def test_chats():
         generator = make_generator(tokenizer=tokenizer, chat=True, **options)
         results = generator(TOPICS)
         chats = [[*before, {"role": "user", "content": query}] for query in TOPICS["query"]]
-        plain = make_generator(tokenizer=tokenizer)
-        expected = plain(TOPICS.assign(prompt=chats))
-        pd.testing.assert_frame_equal(results, expected.drop(columns="prompt"))
+        plain = make_generator(tokenizer=tokenizer, chat=False)
+        pd.testing.assert_frame_equal(results, plain(TOPICS.assign(prompt=chats)))
         rendered = [
             "<|system|>12</s>" * bool(before) + f"<|user|>{q}</s><|assistant|>" for q in TOPICS["query"]
         ]
@@ -612,7 +611,17 @@ def test_checks_before_running():
     assert names == {
         "model",
         "tokenizer",
-        *["num_candidates", "temperature", "max_new_tokens", "seed", "batch_size", "chat", "system", "name"],
+        *[
+            "num_candidates",
+            "temperature",
+            "max_new_tokens",
+            "seed",
+            "batch_size",
+            "chat",
+            "system",
+            "few_shot",
+        ],
+        *["prompt_format", "stop", "name"],
     }
     with pytest.raises(pt.validate.InputValidationError):
         pt.inspect.transformer_outputs(generator >> VerifiableReward(short), ["qid"])

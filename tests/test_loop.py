@@ -15,7 +15,7 @@ import torch
 from datasets import load_from_disk
 
 from larpo_ir import AlignConfig, CandidatePool, Generator, VerifiableReward, align
-from larpo_ir.heldout import frame_logprobs
+from larpo_ir.frames import frame_logprobs
 from larpo_ir.loop import retrieve
 from larpo_ir.negatives import BestWorst, TopVersusRest
 from larpo_ir.rundir import load_policy
@@ -396,20 +396,24 @@ def test_chats_are_aligned_through_their_template(tmp_path):
     assert lists[0]["prompt"][0]["role"] == "user"
 
 
-def test_prompts_come_as_a_list_a_dataset_or_topics():
+def test_prompts_come_as_a_list_a_dataset__or_topics():
     from datasets import Dataset
 
-    from larpo_ir.loop import _topics
+    from larpo_ir.topics import topics_of
 
     chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2+2?"}]
-    assert _topics(["a", "b"]).to_dict("list") == {"query": ["a", "b"], "qid": ["0", "1"]}
-    assert _topics([chat]).to_dict("list") == {"prompt": [chat], "query": ["2+2?"], "qid": ["0"]}
+    assert topics_of(["a", "b"]).to_dict("list") == {"query": ["a", "b"], "qid": ["0", "1"]}
+    assert topics_of([chat]).to_dict("list") == {"prompt": [chat], "query": ["2+2?"], "qid": ["0"]}
     dataset = Dataset.from_list([{"prompt": "a", "gold": "1"}])
-    assert _topics(dataset).to_dict("list") == {"gold": ["1"], "query": ["a"], "qid": ["0"]}
-    topics = pd.DataFrame({"qid": [7, 7, 8], "query": ["a", "b", "c"]})
-    assert _topics(topics).to_dict("list") == {"qid": ["7", "8"], "query": ["a", "c"]}
+    assert topics_of(dataset).to_dict("list") == {"gold": ["1"], "query": ["a"], "qid": ["0"]}
+    topics = pd.DataFrame({"qid": [7, 7, 8], "query": ["a", "a", "c"]})
+    assert topics_of(topics).to_dict("list") == {"qid": ["7", "8"], "query": ["a", "c"]}
+    with pytest.raises(ValueError, match="query 7 has two different prompts, 'a' and 'b'"):
+        topics_of(topics.assign(query=["a", "b", "c"]))
+    mixed = topics_of(["a", chat])
+    assert mixed["prompt"].tolist() == [None, chat]
     with pytest.raises(ValueError, match=r"needs the column\(s\) prompt"):
-        _topics(pd.DataFrame({"text": ["a"]}))
+        topics_of(pd.DataFrame({"text": ["a"]}))
 
 
 def test_an_adapter_can_be_aligned(tmp_path):

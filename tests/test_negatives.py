@@ -380,9 +380,9 @@ def test_sample_lists(pool: CandidatePool, caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_prompts_as_the_model_gets_them(pool: CandidatePool) -> None:
-    lists = sample_lists(
-        pool.view(), BestWorst(), prompt_of=lambda query: [{"role": "user", "content": query}]
-    )
+    view = pool.view()
+    view["prompt"] = [[{"role": "user", "content": query}] for query in view["query"]]
+    lists = sample_lists(view, BestWorst())
     assert lists["prompt"][1] == [{"role": "user", "content": "three"}]
     check_lists(lists)
 

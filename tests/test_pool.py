@@ -323,7 +323,7 @@ def test_files_that_are_no_pool(pool: CandidatePool, tmp_path: Path) -> None:
         CandidatePool.load(path)
     assert "\n" not in str(caught.value)
     pool.frame.to_parquet(path)
-    with pytest.raises(ValueError, match="not a candidate pool of version 1"):
+    with pytest.raises(ValueError, match="not a candidate pool of version 2"):
         CandidatePool.load(path)
 
 
@@ -356,7 +356,7 @@ def test_from_ranked(tmp_path: Path) -> None:
     assert shown(CandidatePool.from_ranked(path, "gpt").view(), "qid", "query", "text", "policy") == [
         ("x", "3+3?", "6", "gpt")
     ]
-    with pytest.raises(ValueError, match="id '1' belongs to two different prompts"):
+    with pytest.raises(ValueError, match="query 1 has two different prompts"):
         CandidatePool.from_ranked([{"id": 1, "prompt": p, "completions": ["a"], "scores": [1]} for p in "xy"])
 
 

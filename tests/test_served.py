@@ -163,13 +163,15 @@ def test_prompts_choose_the_endpoint(serve):
     chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     chat += [{"role": "user", "content": "c"}]
     prompts = ["plain", chat, np.array(chat, dtype=object)]  # arrays: what Parquet files are read as
-    for options in ({}, {"chat": False}):
+    asked_plainly = ("/v1/completions", "plain", None)
+    as_user = ("/v1/chat/completions", None, [{"role": "user", "content": "plain"}])
+    for options, expected in (({}, as_user), ({"chat": False}, asked_plainly)):
         server.asked.clear()
         results = make_generator(server, num_candidates=1, concurrency=1, **options)(
             TOPICS.assign(prompt=prompts)
         )
         assert [(path, body.get("prompt"), body.get("messages")) for path, body in server.asked] == [
-            ("/v1/completions", "plain", None),
+            expected,
             ("/v1/chat/completions", None, chat),
             ("/v1/chat/completions", None, chat),
         ]
@@ -187,8 +189,9 @@ def test_prompts_choose_the_endpoint(serve):
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [
-        (None, "the prompt of query q1 must be a string or a list of chat messages, got None"),
-        ([], "the prompt of query q1 must be a string or a list of chat messages, got []"),
+        (5, "query q1: prompt is 5, neither a string nor a chat of role and content"),
+        ([], "query q1: prompt is [], neither a string nor a chat of role and content"),
+        ([{"role": "user"}], "query q1: prompt[0] has no content"),
         (
             [{"role": "assistant", "content": "x"}],
             "the chat of query q1 must end with a user or tool message, not 'assistant'",

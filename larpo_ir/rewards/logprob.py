@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from larpo_ir.checkpoints import load
+from larpo_ir.prompting import asked_in
 from larpo_ir.rewards.reranker import Reranker, describe
 
 
@@ -17,15 +17,17 @@ class LogProb(Reranker):
 
     Args:
         model: what to compute it with: a causal language model (object, or where to load it from) or a `Generator`,
-            whose way of asking (a chat, say) is then used too. None: the column `logprob` that the generator left,
-            which costs nothing.
+            whose way of asking is then used too. None: the column `logprob` that the generator left, which costs
+            nothing.
         tokenizer: the model's; by default loaded beside it.
+        chat: whether a query without a `prompt` is a user turn; None: where the tokenizer has a chat template.
         per_token: divide by the number of tokens (`num_tokens`, EOS included where it was emitted).
         max_tokens: tokens per forward pass of the model.
 
-    With a model, a column `prompt` (strings or chats) is what the model reads instead of `query`, EOS is part of a
-    response unless its column `finished` is false, and a response that was drawn several times is scored once. See
-    `larpo_ir.scoring` for tokenisation and for what happens to long responses.
+    With a model, the column `prompt` (strings or chats) is what it reads, exactly; without one it is asked the
+    `query`. A response is scored on its `token_ids` where they are this tokenizer's own, else on its text and the
+    end of a response, unless its column `finished` is false; drawn several times it is scored once. See
+    `larpo_ir.frames`, and `larpo_ir.scoring` for what happens to long responses.
 
     >>> results = pd.DataFrame({"qid": "q", "docno": ["a", "b"], "logprob": [-4.0, -3.0], "num_tokens": [4, 2]})
     >>> LogProb()(results)["docno"].tolist(), LogProb(per_token=True)(results)["docno"].tolist()
@@ -37,6 +39,7 @@ class LogProb(Reranker):
         model: Any = None,
         tokenizer: Any = None,
         *,
+        chat: bool | None = None,
         per_token: bool = False,
         max_tokens: int = 8192,
         name: str | None = None,
@@ -45,14 +48,15 @@ class LogProb(Reranker):
         super().__init__(name or f"LogProb({', '.join(options)})".replace("()", ""))
         self.model: Any = model
         self.tokenizer: Any = tokenizer
-        self.per_token, self.max_tokens = per_token, max_tokens
-        self._prompts = getattr(model, "prompts", _prompts)
+        self.chat, self.per_token, self.max_tokens = chat, per_token, max_tokens
         if model is None:
             self.columns = ("qid", "docno", "logprob", *(["num_tokens"] if per_token else []))
-        elif hasattr(model, "prompts"):
-            self.model, self.tokenizer = model.model, model.tokenizer
         else:
-            self.model, self.tokenizer = load(model, tokenizer, "AutoModelForCausalLM", self.name)
+            from larpo_ir.generators import Generator
+
+            generator = model if isinstance(model, Generator) else Generator(model, tokenizer, chat=chat)
+            self.model, self.tokenizer = generator.model, generator.tokenizer
+            self._generator = generator
 
     def score(self, results: pd.DataFrame) -> NDArray[np.float64]:
         """Log-probability of each row's text given its query."""
@@ -63,49 +67,48 @@ class LogProb(Reranker):
             return logprobs
         return logprobs / np.maximum(results["num_tokens"].to_numpy(dtype=float, na_value=np.nan), 1)
 
+    def _asked(self, results: pd.DataFrame) -> list[Any]:
+        """What a row's `prompt` says was read; where it says nothing, what the model is asked for the query."""
+        asked = asked_in(results)
+        if "prompt" not in results:
+            return [self._generator.prompt(query) for query in asked]
+        has_prompt = results["prompt"].notna()
+        return [
+            prompt if has else self._generator.prompt(prompt)
+            for prompt, has in zip(asked, has_prompt, strict=True)
+        ]
+
     def _compute(self, results: pd.DataFrame) -> NDArray[np.float64]:
         import torch
 
-        from larpo_ir.scoring import context_length, list_logprobs
-        from larpo_ir.tokenization import tokenize_lists
+        from larpo_ir.frames import lists_of_frame, tokens_known
+        from larpo_ir.scoring import context_length, score_lists
+        from larpo_ir.tokenization import pad_token_of
 
-        finished = results.get("finished", pd.Series(True, index=results.index))
-        ends = finished.astype("boolean").fillna(True).astype(bool)
-        rows = list(zip(results["qid"], results["text"], ends, strict=True))
-        lists: dict[str, list[tuple[str, bool]]] = {}
-        for qid, text, end in dict.fromkeys(rows):
-            lists.setdefault(qid, []).append((text, end))
-        prompts = self._prompts(results.drop_duplicates("qid"))
-        texts = [[text for text, _ in candidates] for candidates in lists.values()]
-        append_eos = [[end for _, end in candidates] for candidates in lists.values()]
+        results = results.reset_index(drop=True).assign(prompt=self._asked(results))
+        known = tokens_known(results, self._generator.texts_of)
+        if "token_ids" in results:
+            results["token_ids"] = results["token_ids"].astype(object).where(known, None)
+        ended = results["finished"] if "finished" in results else pd.Series(True, index=results.index)
+        ids = [
+            tuple(row) if row is not None else None for row in results.get("token_ids", [None] * len(results))
+        ]
+        keys = list(zip(results["qid"], results["text"], ended.eq(False).fillna(False), ids, strict=True))
+        first = {key: place for place, key in reversed(list(enumerate(keys)))}
+        distinct = results.loc[sorted(first.values())]
+        lists, places = lists_of_frame(self.tokenizer, distinct, context_length(self.model))
         was_training = self.model.training
         self.model.eval()
         try:
             with torch.no_grad():
-                scores = list_logprobs(
-                    self.model,
-                    self.tokenizer,
-                    prompts,
-                    texts,
-                    append_eos=append_eos,
-                    max_tokens=self.max_tokens,
+                scores = score_lists(
+                    self.model, lists, pad_token_id=pad_token_of(self.tokenizer), max_tokens=self.max_tokens
                 )
         finally:
             if was_training:
                 self.model.train()
-        values = scores.double().cpu().numpy()
-        if self.per_token:
-            limit = context_length(self.model)
-            tokens = tokenize_lists(self.tokenizer, prompts, texts, append_eos=append_eos, max_length=limit)
-            for row, item in zip(values, tokens, strict=True):
-                row[: len(item.completion_ids)] /= [max(len(ids), 1) for ids in item.completion_ids]
-        of_row = {
-            (qid, *candidate): value
-            for (qid, candidates), row in zip(lists.items(), values, strict=True)
-            for candidate, value in zip(candidates, row, strict=False)
-        }
-        return np.array([of_row[row] for row in rows])
-
-
-def _prompts(results: pd.DataFrame) -> list[Any]:
-    return list(results["prompt" if "prompt" in results.columns else "query"])
+        values = pd.Series(np.nan, index=distinct.index)
+        for tokens, rows, row in zip(lists, places, scores.double().cpu().numpy(), strict=True):
+            lengths = [max(len(ids), 1) if self.per_token else 1 for ids in tokens.completion_ids]
+            values.iloc[rows] = row[: len(rows)] / lengths
+        return np.array([values[first[key]] for key in keys])

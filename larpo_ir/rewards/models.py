@@ -1,20 +1,21 @@
-"""Reward models: sequence classifiers with one label that read a query and a response."""
+"""Reward models: sequence classifiers with one label that read a prompt, the whole conversation, and a response."""
 
 from __future__ import annotations
 
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from larpo_ir.chats import Messages, as_text, with_response
 from larpo_ir.checkpoints import load
+from larpo_ir.prompting import asked_in, key_of, prompting_for
 from larpo_ir.rewards.reranker import Reranker, describe
-
-Chat = list[dict[str, str]]
+from larpo_ir.templates import render, start_text, template_of
 
 
 class SequenceScorer:
@@ -29,6 +30,8 @@ class SequenceScorer:
     leading special tokens. The end must stay: a reward is a judgement of a finished response, read at its last token.
     One warning per call counts such inputs.
     """
+
+    INDIFFERENT: ClassVar[frozenset[str]] = frozenset({"who", "batch_size"})
 
     def __init__(
         self,
@@ -71,12 +74,14 @@ class SequenceScorer:
         ]
         self.max_length: int = min(limit for limit in limits if limit is not None)
 
-    def __call__(self, inputs: Sequence[str | Chat]) -> NDArray[np.float64]:
-        """One logit per input."""
+    def __call__(
+        self, inputs: Sequence[str | Messages], places: Sequence[str] | None = None
+    ) -> NDArray[np.float64]:
+        """One logit per input. `places` name the inputs in errors."""
         import torch
         from tqdm import tqdm
 
-        tokens = self.encode(inputs)
+        tokens = self.encode(inputs, places)
         order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))  # longest first: memory fails early
         scores = np.empty(len(tokens))
         device = next(self.model.parameters()).device
@@ -101,9 +106,15 @@ class SequenceScorer:
                 self.model.train()
         return scores
 
-    def encode(self, inputs: Sequence[str | Chat]) -> list[list[int]]:
+    def encode(
+        self, inputs: Sequence[str | Messages], places: Sequence[str] | None = None
+    ) -> list[list[int]]:
         """Token ids of each input, at most `max_length`: longer ones lose their start, and a warning counts them."""
-        tokens = [self._tokenise(item) or [self.pad_token_id] for item in inputs]
+        places = [f"input {number}" for number in range(len(inputs))] if places is None else places
+        tokens = [
+            self._tokenise(item, where) or [self.pad_token_id]
+            for item, where in zip(inputs, places, strict=True)
+        ]
         too_long = sum(len(ids) > self.max_length for ids in tokens)
         if too_long:
             warnings.warn(
@@ -119,10 +130,20 @@ class SequenceScorer:
             )
         return [self._cut(ids) for ids in tokens]
 
-    def _tokenise(self, item: str | Chat) -> list[int]:
-        if isinstance(item, str):
-            return list(self.tokenizer(item, verbose=False)["input_ids"])
-        return list(self.tokenizer.apply_chat_template(item, tokenize=True, return_dict=True)["input_ids"])
+    def _tokenise(self, item: str | Messages, where: str = "the input") -> list[int]:
+        template = template_of(self.tokenizer)
+        if not isinstance(item, str):
+            try:
+                text = render(self.tokenizer, item)
+            except ValueError as error:
+                raise ValueError(f"{self.who}: {where}: {error}") from None
+            plain = False
+        elif template.wrote(item):
+            text, plain = item if item.startswith(template.start) else template.start + item, False
+        else:
+            starts = tuple(filter(None, (start_text(self.tokenizer), self.tokenizer.bos_token)))
+            text, plain = item, not item.startswith(starts)
+        return list(self.tokenizer(text, verbose=False, add_special_tokens=plain)["input_ids"])
 
     def _cut(self, ids: list[int]) -> list[int]:
         if len(ids) <= self.max_length:
@@ -134,22 +155,26 @@ class SequenceScorer:
 
 
 class RewardModel(Reranker):
-    """Pointwise reward model, the cross-encoder of responses: `score := r(query, text)`, the classifier's logit.
+    """Pointwise reward model, the cross-encoder of responses: `score := r(prompt, text)`, the classifier's logit.
+
+    The prompt is a row's `prompt`, with its system message and history, or where there is none its `query`.
 
     Args:
         model: `transformers` sequence classifier with one label, or where to load it from.
         tokenizer: the reward model's own, which need not be the policy's; by default loaded beside the model.
         batch_size, max_length: of the forward passes; see `SequenceScorer` for what happens to longer inputs.
         device: where to run; by default where the model is, or the first GPU for a model loaded here.
-        template: `(query, text) -> str`, the model's input, tokenised with the special tokens its tokenizer adds. By
-            default what TRL's `RewardTrainer` trains on: the chat [user: query, assistant: text] if the tokenizer has
-            a chat template, else query + text + EOS.
+        template: `(prompt, text) -> str`, the model's input, tokenised with the special tokens its tokenizer adds. It
+            gets the whole conversation as text, see `larpo_ir.chats.as_text`. By default what TRL's `RewardTrainer`
+            trains on: the chat with the response behind it if the tokenizer has a chat template (a string is a user
+            turn, unless it carries the template's own markers), else prompt + text + EOS.
         name: in tables of results.
 
     A response that was drawn several times is scored once. NaN from the model stays NaN.
 
     Raises:
-        ValueError: more than one label, no padding token, model or tokenizer that cannot be loaded.
+        ValueError: more than one label, no padding token, model or tokenizer that cannot be loaded; a chat that the
+            reward model's template refuses, with the query and the template's words.
     """
 
     def __init__(
@@ -171,17 +196,26 @@ class RewardModel(Reranker):
         self.batch_size, self.max_length, self.template = batch_size, max_length, template
 
     def score(self, results: pd.DataFrame) -> NDArray[np.float64]:
-        """Logit of each row's (query, text)."""
-        pairs = list(zip(results["query"], results["text"], strict=True))
-        distinct = list(dict.fromkeys(pairs))
-        rewards = dict(zip(distinct, self.scorer([self.input_of(*pair) for pair in distinct]), strict=True))
-        return np.array([rewards[pair] for pair in pairs])
+        """Logit of each row's prompt and text."""
+        pairs = list(zip(asked_in(results), results["text"], strict=True))
+        keys = [(key_of(prompt), text) for prompt, text in pairs]
+        first = {key: place for place, key in reversed(list(enumerate(keys)))}
+        distinct = list(dict.fromkeys(keys))
+        places = [f"query {results['qid'].iloc[first[key]]}" for key in distinct]
+        logits = self.scorer([self.input_of(*pairs[first[key]]) for key in distinct], places)
+        rewards = dict(zip(distinct, logits, strict=True))
+        return np.array([rewards[key] for key in keys])
 
-    def input_of(self, query: str, text: str) -> str | Chat:
+    def input_of(self, prompt: str | Messages, text: str) -> str | Messages:
         """What the model reads of a response: by `template`, else as a chat, else the two texts and the EOS token."""
         if self.template is not None:
-            return self.template(query, text)
+            return self.template(as_text(prompt), text)
         if self.tokenizer.chat_template is not None:
-            return [{"role": "user", "content": query}, {"role": "assistant", "content": text}]
+            asked = prompting_for(self.tokenizer)(prompt)
+            if not isinstance(asked, str):
+                return with_response(asked, text)
+            template = template_of(self.tokenizer)
+            lead = template.lead_before(text) if asked.endswith(template.asks) else ""
+            return f"{asked}{lead}{text}{template.ending}{template.behind}"
         eos = self.tokenizer.eos_token or ""
-        return query + text + ("" if text.endswith(eos) else eos)
+        return as_text(prompt) + text + ("" if text.endswith(eos) else eos)

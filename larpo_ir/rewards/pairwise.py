@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
+from larpo_ir.prompting import texts_asked
 from larpo_ir.rewards.models import SequenceScorer
 from larpo_ir.rewards.reranker import Reranker, describe
 
@@ -19,9 +20,9 @@ Pair = tuple[int, int]
 _PRIOR = 0.01  # precision of the zero-mean normal prior on Bradley–Terry strengths (standard deviation 10)
 
 
-def pair_template(query: str, first: str, second: str) -> str:
-    """The default input of a pairwise classifier: query, then both responses."""
-    return f"{query}\n\nResponse A:\n{first}\n\nResponse B:\n{second}"
+def pair_template(prompt: str, first: str, second: str) -> str:
+    """The default input of a pairwise classifier: prompt, then both responses."""
+    return f"{prompt}\n\nResponse A:\n{first}\n\nResponse B:\n{second}"
 
 
 def choose_pairs(size: int, share: float, rng: np.random.Generator) -> list[Pair]:
@@ -102,8 +103,9 @@ class PairwiseRewardModel(Reranker):
     """Listwise ranking from pairwise judgements: each query's responses are compared, and the results aggregated.
 
     Args:
-        model: `(queries, firsts, seconds) -> probabilities that the first is better` (sequences of one length), or a
-            `transformers` sequence classifier with one label (object or path), whose logit is the log-odds.
+        model: `(prompts, firsts, seconds) -> probabilities that the first is better` (sequences of one length), or a
+            `transformers` sequence classifier with one label (object or path), whose logit is the log-odds. A
+            prompt is the whole conversation as text (`larpo_ir.chats.as_text`).
         tokenizer: of the classifier; by default loaded beside it.
         comparisons: share of the m(m−1)/2 pairs that are compared, in (0, 1]. Below 1 they are drawn at random, with
             every response in at least one (`choose_pairs`).
@@ -111,7 +113,7 @@ class PairwiseRewardModel(Reranker):
         both_orders: ask both (a, b) and (b, a) and average, so that it does not matter who stands first; otherwise
             one order, drawn at random.
         seed: of those draws. A query's draws depend on its qid alone, not on what else is in the frame.
-        template: `(query, first, second) -> str`, the classifier's input.
+        template: `(prompt, first, second) -> str`, the classifier's input.
         batch_size, max_length, device: of the classifier, see `SequenceScorer`.
 
     Equal responses are one candidate. A lone candidate scores 0.5 ("wins") or 0 ("bradley_terry"). A comparison that
@@ -129,6 +131,8 @@ class PairwiseRewardModel(Reranker):
     1      hm!    0.5
     2       so    0.0
     """
+
+    INDIFFERENT: ClassVar = Reranker.INDIFFERENT | {"_judge"}
 
     def __init__(
         self,
@@ -174,10 +178,11 @@ class PairwiseRewardModel(Reranker):
             texts = list(dict.fromkeys(rows["text"]))
             rng = np.random.default_rng([self.seed, zlib.crc32(str(qid).encode())])
             pairs = choose_pairs(len(texts), self.comparisons, rng)
-            groups.append((qid, rows["query"].iloc[0], texts, pairs, rng.random(len(pairs)) < 0.5))
+            (prompt,) = texts_asked(rows.iloc[:1])
+            groups.append((qid, prompt, texts, pairs, rng.random(len(pairs)) < 0.5))
 
-        pairings = [(query, texts[i], texts[j]) for _, query, texts, pairs, _ in groups for i, j in pairs]
-        swapped = [(query, second, first) for query, first, second in pairings]
+        pairings = [(prompt, texts[i], texts[j]) for _, prompt, texts, pairs, _ in groups for i, j in pairs]
+        swapped = [(prompt, second, first) for prompt, first, second in pairings]
         if self.both_orders:
             forward, backward = np.split(self._ask(pairings + swapped), 2)
             probabilities = (forward + 1 - backward) / 2

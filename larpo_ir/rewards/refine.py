@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pandas as pd
 import pyterrier as pt
 
+from larpo_ir.chats import Messages, clean_chat
+from larpo_ir.prompting import asked_in
 from larpo_ir.results import docno_of, rank_results, require_columns
 
 # What belongs to a candidate and not to its topic; all other columns are the topic's and reach the next round.
@@ -44,9 +45,10 @@ class Refine(pt.Transformer):
             ranked (a generator's first draw comes first).
 
     Input: topics (`qid, query`; the generator drafts first), results, or a mixture (rows without text). The topics'
-    other columns are kept; a column `prompt`, which generators read instead of the query, is rewritten and restored
-    like the query. The column `logprob` is dropped: it is the probability under the rewritten query, and must not be
-    taken for log π(text | query), which `LogProb(model)` computes.
+    other columns are kept. A topic's own `prompt`, string or chat, which generators read instead of the query, gets
+    the draft in its last user message, behind its system message and history; it is restored like the query. The
+    column `logprob` is dropped: it is the probability under the rewritten query, and must not be taken for log
+    π(text | query), which `LogProb(model)` computes.
 
     >>> shorten = pt.apply.generic(lambda topics: topics.assign(
     ...     docno="x", text=topics["query"].str.split().str[-1].str[:-1], score=0.0, rank=0))
@@ -89,28 +91,54 @@ class Refine(pt.Transformer):
         if len(undrafted) or candidates.empty:
             drafted = self.generator.transform(undrafted)
             candidates = pd.concat([candidates, drafted], ignore_index=True) if len(candidates) else drafted
+        asked = dict(zip(candidates["qid"], asked_in(candidates), strict=True))
         for _ in range(self.steps):
-            candidates = self._round(topics, candidates)
+            candidates = self._round(topics, asked, candidates)
         return candidates.drop(columns="logprob", errors="ignore")
 
-    def _round(self, topics: pd.DataFrame, candidates: pd.DataFrame) -> pd.DataFrame:
+    def _round(
+        self, topics: pd.DataFrame, asked: dict[str, str | Messages], candidates: pd.DataFrame
+    ) -> pd.DataFrame:
+        """`asked`: what the model reads for each query, before any draft is written into it."""
         if self.reranker is not None:
             candidates = self.reranker.transform(candidates)
         best = rank_results(candidates).drop_duplicates("qid").set_index("qid")["text"]
         topics = topics[topics["qid"].isin(best.index)]
         drafts = topics["qid"].map(best)
-        asked = [column for column in ("query", "prompt") if column in topics.columns]
-        rewritten = topics.assign(**{name: list(map(self._rewrite, topics[name], drafts)) for name in asked})
+        rewritten = topics.assign(query=list(map(self.template, topics["query"], drafts)))
+        if "prompt" in topics:
+            own = self._has_own_prompt(topics)
+            prompts = map(self._rewrite, asked_in(topics), drafts)
+            rewritten["prompt"] = pd.Series(
+                [prompt if mine else None for prompt, mine in zip(prompts, own, strict=True)],
+                index=topics.index,
+                dtype=object,
+            )
         results = self.generator.transform(rewritten)
-        of_topic = topics.set_index("qid")
-        results = results.assign(**{name: results["qid"].map(of_topic[name]) for name in asked})
+        results = results.assign(query=results["qid"].map(topics.set_index("qid")["query"]))
+        if "prompt" in results:
+            original = [asked[qid] for qid in results["qid"]]
+            results["prompt"] = pd.Series(original, index=results.index, dtype=object)
         return results.assign(docno=list(map(docno_of, results["query"], results["text"])))
 
-    def _rewrite(self, prompt: Any, draft: str) -> Any:
-        """A string, or a chat in whose last message the draft is written."""
+    def _has_own_prompt(self, topics: pd.DataFrame) -> list[bool]:
+        """Whether a topic's prompt is its own, or what the generator makes of its query: then the query is rewritten,
+        and the generator asks in its own way again."""
+        ask = getattr(self.generator, "prompt", None)
+        prompts = topics["prompt"].map(lambda prompt: isinstance(clean_chat(prompt), (str, list)))
+        return [
+            has and not (ask is not None and ask(query) == prompt)
+            for has, query, prompt in zip(prompts, topics["query"], asked_in(topics), strict=True)
+        ]
+
+    def _rewrite(self, prompt: str | Messages, draft: str) -> str | Messages:
+        """A string, or a chat in whose last user message the draft is written."""
         if isinstance(prompt, str):
             return self.template(prompt, draft)
-        return [*prompt[:-1], {**prompt[-1], "content": self.template(prompt[-1]["content"], draft)}]
+        turns = [place for place, message in enumerate(prompt) if message["role"] == "user"]
+        last = turns[-1] if turns else len(prompt) - 1
+        message = {**prompt[last], "content": self.template(prompt[last]["content"], draft)}
+        return [*prompt[:last], message, *prompt[last + 1 :]]
 
     def transform_inputs(self) -> list[list[str]]:
         """Columns that PyTerrier's pipeline checks ask for."""

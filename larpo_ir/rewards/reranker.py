@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,8 @@ class Reranker(pt.Transformer):
     """
 
     columns: tuple[str, ...] = ("qid", "query", "docno", "text")
+    # Attributes that make no difference to a score: of a run's identity, see `larpo_ir.identity`.
+    INDIFFERENT: ClassVar[frozenset[str]] = frozenset({"name", "batch_size", "max_tokens", "device"})
 
     def __init__(self, name: str | None = None) -> None:
         self.name = name or type(self).__name__

@@ -126,6 +126,7 @@ def _evaluate_graded(
     every_draw: bool = True,
 ) -> pd.DataFrame:
     """`groups`: columns of the topics by whose values the score is broken down. `every_draw`: or the first-ranked."""
+    from larpo_ir.identity import identity
     from larpo_ir.significance import summarise
     from larpo_ir.tasks.folder import claimed
 
@@ -136,7 +137,7 @@ def _evaluate_graded(
     items = topics.merge(responses, on="qid", how="left")
     items["text"] = items["text"].astype(object).where(items["text"].notna(), None)
     evaluated = {"task": name, "results": str(results), "data": str(data)}
-    settings = {**evaluated, "judge": None if judge is None else repr(judge), "seed": seed}
+    settings = {**evaluated, "judge": identity(judge), "seed": seed}
     with claimed(output, settings, items[["qid", "query", "gold", "text"]]):
         graded = grade(items, judge).rename(columns={"text": "response"})
         shown = [*ITEM_COLUMNS, *(column for column in (*groups, "read_by", "targets") if column in graded)]

@@ -286,6 +286,7 @@ def evaluate_outputs(
     Returns the leaderboard, best first: `model, win_rate, length_controlled_win_rate, standard_error, num_items,
     mean_length`. Raises `ValueError` for a folder with anything else, before it is touched.
     """
+    from larpo_ir.identity import identity
     from larpo_ir.judges import RecordedJudge
     from larpo_ir.tasks.folder import claimed
 
@@ -296,9 +297,10 @@ def evaluate_outputs(
         check_judgements(others)
     if difficulty is not None:
         given_difficulty(difficulty, pd.Index(pairs["instruction_id"].unique()))
-    folder = Path(output)
+    folder, given = Path(output), {"judge": judge, "others": others, "difficulty": difficulty}
     settings = {"task": "alpaca_eval", "models": list(pairs["model"].unique()), "judge": repr(judge)}
-    with claimed(folder, settings, pairs[["model", *TEXT_COLUMNS]]):
+    made_from = settings | {name: identity(thing) for name, thing in given.items()}
+    with claimed(folder, made_from, pairs[["model", *TEXT_COLUMNS]]):
         # What is on record needs no second one, which would not tell the systems apart.
         is_recorded = isinstance(judge, RecordedJudge)
         judgements = _judged(

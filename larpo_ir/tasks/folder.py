@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
-from larpo_ir.rundir import RunDirectory
+from larpo_ir.identity import as_written, digest_rows
+from larpo_ir.rundir import RunDirectory, read_config
 
 CLAIM = {"config.yaml", "environment.json"}
 
@@ -27,9 +26,9 @@ def claimed(folder: Path, settings: dict[str, Any], content: pd.DataFrame) -> It
     if not there.is_dir():
         raise ValueError(f"{there} is a file; choose a folder for the output")
     is_new = there != folder
-    settings = {**settings, "digest": _digest(content)}
+    settings = as_written({**settings, "digest": digest_rows(content)})
     config = folder / "config.yaml"
-    before = yaml.safe_load(config.read_text(encoding="utf-8")) if config.exists() else settings
+    before = read_config(config) if config.exists() else settings
     if before != settings and {**before, "digest": settings["digest"]} == settings:
         raise ValueError(
             f"{folder} holds a different evaluation: the responses or the data have changed since, under the same"
@@ -44,9 +43,3 @@ def claimed(folder: Path, settings: dict[str, Any], content: pd.DataFrame) -> It
                 (folder / name).unlink(missing_ok=True)
             if is_new:
                 folder.rmdir()
-
-
-def _digest(content: pd.DataFrame) -> str:
-    """What tells an evaluation from one of other responses, or of other items, in files of the same names."""
-    text = content.to_json(orient="values").encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(text, digest_size=8).hexdigest()

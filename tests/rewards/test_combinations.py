@@ -68,7 +68,9 @@ def test_logprob_agrees_with_the_generator_and_asks_as_it_does(causal_model, cha
         lambda text: "\N{REPLACEMENT CHARACTER}" not in text
     )  # read back as sampled
     np.testing.assert_allclose(again[printable]["score"], again[printable]["logprob"], atol=1e-3)
-    plain = LogProb(causal_model, chat_tokenizer)(drawn)
+    same = LogProb(causal_model, chat_tokenizer)(drawn)  # the drawn ones' `prompt` is what was read
+    np.testing.assert_allclose(same["score"], again["score"], atol=1e-3)
+    plain = LogProb(causal_model, chat_tokenizer, chat=False)(drawn.drop(columns="prompt"))
     assert not np.allclose(plain["score"], plain["logprob"], atol=1e-3)
 
 

@@ -111,7 +111,10 @@ def test_long_inputs_keep_their_end_and_are_counted(tokenizer, make_classifier, 
 def test_equal_responses_are_scored_once(frame, tokenizer, make_classifier):
     reward = RewardModel(make_classifier(), tokenizer)
     seen = []
-    scorer, reward.scorer = reward.scorer, lambda inputs: seen.extend(inputs) or scorer(inputs)
+    scorer, reward.scorer = (
+        reward.scorer,
+        lambda inputs, places: seen.extend(inputs) or scorer(inputs, places),
+    )
     ranked = reward(frame)
     assert len(seen) == len(set(TEXTS)) < len(ranked)
     assert ranked[ranked["text"] == "4"]["score"].nunique() == 1

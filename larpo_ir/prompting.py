@@ -1,0 +1,182 @@
+"""From what is asked to the prompt that a model reads: the one place where a question becomes a chat.
+
+A prompt is a string, which the model reads as it is, or a chat (list of messages), which goes through a chat
+template. What is *asked*, a topic's `prompt` or else its `query`, becomes a prompt like this:
+
+* a string is a user turn where the tokenizer has a chat template, and text to be continued where it has none; `chat`
+  says otherwise. A string that carries the template's own markers is a prompt already, and stays as it is.
+* `system` is the first message, or text in front; `few_shot` are pairs of a question and its answer, as turns, or as
+  text in front; `prompt_format` is how a question is written, such as `Question: {query}\\nAnswer:`.
+* a chat stays as it is, but for `system` and `few_shot`, which it gets unless it has a system message, or begins with
+  these turns. For a tokenizer without a template a chat of one user message is its text; of others it reads none.
+
+Asking again for a prompt that was made like this changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from string import Formatter
+from typing import Any
+
+import pandas as pd
+
+from larpo_ir.chats import Messages, as_text, check_prompt, check_text, clean_chat
+
+# What chat templates begin with, for models whose tokenizer is elsewhere.
+_MARKERS = re.compile(
+    r"\s*(?:"
+    r"<\|(?:im_start|im_end|start_header_id|eot_id|begin_of_text|user|assistant|system|end|endoftext)\|>"
+    r"|<start_of_turn>|\[INST\]|<bos>|<s>|<｜)"
+)
+
+
+def looks_templated(text: str) -> bool:
+    """Whether a string begins as a usual chat template does, where there is no tokenizer to ask.
+
+    >>> looks_templated("<start_of_turn>user\\n2+2?<end_of_turn>\\n"), looks_templated("is a < b or b > a?")
+    (True, False)
+    """
+    return _MARKERS.match(text) is not None
+
+
+@dataclass(frozen=True)
+class Prompting:
+    """How questions become prompts.
+
+    `chat`: whether a string is a user turn; None: where there is a chat template. `has_template`: whether there is
+    one, None if that is unknown. `is_templated`: whether a string is a prompt already.
+
+    Raises `ValueError` for a `prompt_format` without `{query}`, and for examples that are no pairs of strings.
+
+    >>> ask = Prompting(chat=False, few_shot=(("1+1?", "2"),), prompt_format="Q: {query}\\nA:")
+    >>> ask("2+2?")
+    'Q: 1+1?\\nA: 2\\n\\nQ: 2+2?\\nA:'
+    >>> Prompting(chat=True, system="Be brief.")("2+2?")
+    [{'role': 'system', 'content': 'Be brief.'}, {'role': 'user', 'content': '2+2?'}]
+    """
+
+    chat: bool | None = None
+    system: str | None = None
+    few_shot: Sequence[Sequence[str]] = ()
+    prompt_format: str = "{query}"
+    has_template: bool | None = True
+    is_templated: Callable[[str], bool] = looks_templated
+
+    def __post_init__(self) -> None:
+        try:
+            fields = {field for _, field, _, _ in Formatter().parse(self.prompt_format) if field is not None}
+        except ValueError as error:
+            raise ValueError(f"prompt_format {self.prompt_format!r}: {error}") from None
+        if fields != {"query"} or self.prompt_format.format(query="\0").count("\0") != 1:
+            raise ValueError(
+                f"prompt_format must have the field {{query}} once and no other, got {self.prompt_format!r}"
+            )
+        for pair in self.few_shot:
+            if isinstance(pair, str) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
+                raise ValueError(f"few_shot must be pairs of a question and its answer, got {pair!r:.60}")
+
+    @property
+    def as_chat(self) -> bool:
+        """Whether strings become user turns."""
+        return bool(self.has_template) if self.chat is None else self.chat
+
+    def __call__(self, asked: str | Messages, where: str = "the prompt") -> str | Messages:
+        """The prompt for what is asked. `where` begins the one line of an error."""
+        asked = clean_chat(asked)
+        if not isinstance(asked, str):
+            check_prompt(asked, where)
+            if self.has_template is not False or len(asked) > 1 or asked[0]["role"] != "user":
+                return self._in_front(asked)
+            asked = str(asked[0]["content"])
+        check_text(asked, where)
+        if self.is_templated(asked):
+            return asked
+        if self.as_chat:
+            return self._in_front([{"role": "user", "content": self._written(asked)}])
+        before = f"{self.system}\n\n" if self.system else ""
+        before += "".join(f"{self._written(question)} {answer}\n\n" for question, answer in self.few_shot)
+        return asked if before and asked.startswith(before) else before + self._written(asked)
+
+    def _written(self, query: str) -> str:
+        head, tail = self.prompt_format.format(query="\0").split("\0")
+        done = self.prompt_format != "{query}" and query.startswith(head) and query.endswith(tail)
+        return query if done else self.prompt_format.format(query=query)
+
+    def _in_front(self, chat: Messages) -> Messages:
+        """The chat behind the system message and the examples, unless they stand there."""
+        has_own = chat[0]["role"] in ("system", "developer")
+        first, turns = (chat[:1], chat[1:]) if has_own else ([], chat)
+        if self.system and not has_own:
+            first = [{"role": "system", "content": self.system}]
+        shown: Messages = [
+            {"role": role, "content": text}
+            for question, answer in self.few_shot
+            for role, text in (("user", self._written(question)), ("assistant", answer))
+        ]
+        return [*first, *([] if turns[: len(shown)] == shown else shown), *turns]
+
+
+def asked_in(frame: pd.DataFrame) -> list[Any]:
+    """What each row of topics or results asks: its `prompt`, where there is one, else its `query`."""
+    if "prompt" not in frame:
+        return list(frame["query"])
+    prompts = [clean_chat(prompt) for prompt in frame["prompt"]]
+    missing = [prompt is None or prompt is pd.NA or prompt != prompt for prompt in prompts]
+    if not any(missing):
+        return prompts
+    return [
+        query if lacks else prompt
+        for prompt, query, lacks in zip(prompts, frame["query"], missing, strict=True)
+    ]
+
+
+def texts_asked(frame: pd.DataFrame) -> list[str]:
+    """What each row asks, as plain text: the whole conversation."""
+    return [as_text(asked) for asked in asked_in(frame)]
+
+
+def key_of(prompt: str | Messages) -> str:
+    """A prompt as a string that only equal prompts have: to compare and to group by.
+
+    >>> key_of("2+2?") == key_of([{"role": "user", "content": "2+2?"}])
+    False
+    """
+    return prompt if isinstance(prompt, str) else "\0" + json.dumps(prompt, sort_keys=True)
+
+
+def one_prompt_each(topics: pd.DataFrame) -> pd.DataFrame:
+    """Topics with each query id once. Raises a one-line `ValueError` for an id with two different prompts.
+
+    >>> one_prompt_each(pd.DataFrame({"qid": ["a", "a"], "query": ["2+2?", "2+3?"]}))
+    Traceback (most recent call last):
+    ...
+    ValueError: query a has two different prompts, '2+2?' and '2+3?'; give every prompt its own qid
+    """
+    if not topics["qid"].duplicated().any():
+        return topics.reset_index(drop=True)
+    first: dict[str, str | Messages] = {}
+    for qid, asked in zip(topics["qid"], asked_in(topics), strict=True):
+        if first.setdefault(qid, asked) != asked:
+            one, other = (as_text(prompt) for prompt in (first[qid], asked))
+            raise ValueError(
+                f"query {qid} has two different prompts, {one!r:.60} and {other!r:.60}; give every prompt its own qid"
+            )
+    return topics.drop_duplicates("qid").reset_index(drop=True)
+
+
+def prompting_for(tokenizer: Any, **options: Any) -> Prompting:
+    """`Prompting` with a tokenizer's own template. Raises `ValueError` for `chat=True` without a template."""
+    from larpo_ir.templates import is_templated
+
+    has_template = bool(getattr(tokenizer, "chat_template", None))
+    if options.get("chat") and not has_template:
+        raise ValueError("chat=True needs a tokenizer with a chat template; this one has none")
+    return Prompting(
+        **options,
+        has_template=has_template,
+        is_templated=lambda text: has_template and is_templated(tokenizer, text),
+    )
