@@ -8,7 +8,8 @@ shows a row of each. Rules that hold for all of them:
 * Completions that are chats and begin with the conversation so far lose it. It is their prompt where the row has
   none, or has it as a string; a string prompt of completions that are answers alone is a user message.
 * The string prompt of a row whose `chosen` is a chat, beside its list of texts, is that chat up to its last answer.
-* A `system` column is the first message of the prompt, which is then a chat.
+* A `system` (or `system_prompt`) column is the first message of the prompt, which is then a chat, also where it is
+  empty; where it holds null it counts as absent.
 * What a row holds that would change the prompt and is not read (`UNREAD`) is refused, unless it is empty.
 """
 
@@ -39,6 +40,7 @@ GRADE_KEYS = (
 POLICY_KEYS = ("generator", "model", "policy")
 CHAT_COLUMNS = ("prompt", "chosen", "rejected", "completion", "conversations", "messages")
 QUESTION_COLUMNS = ("prompt", "question", "instruction", "query", "input")
+SYSTEM_COLUMNS = ("system", "system_prompt")
 UNREAD = ("tools", "history", "images", "videos", "audios", "chat_template_kwargs")
 SHAREGPT_ROLES = {
     "human": "user",
@@ -84,7 +86,8 @@ def read_row(layout: Format, row: Row) -> Row:
         converted["prompt"], converted["completions"] = _apart(
             converted.get("prompt"), converted["completions"]
         )
-    converted["prompt"] = _with_system(_asked_of(row, converted), row.get("system"))
+    system = next((row[column] for column in SYSTEM_COLUMNS if row.get(column) is not None), None)
+    converted["prompt"] = _with_system(_asked_of(row, converted), system)
     return converted
 
 

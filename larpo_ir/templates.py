@@ -201,11 +201,10 @@ def _read(tokenizer: PreTrainedTokenizerBase) -> Template:
         user = again[-2].removeprefix(tail[:at]).removeprefix(tail[at:]).removeprefix(told[-1])
     pieces = [user, _shared(generation, written) if generation else told[-1]]
     pieces += [instructed[0]] if instructed else []
-    specials = _special_texts(tokenizer)
-    starts = sorted((text for text in specials.start if opening.startswith(text)), key=len)
-    apart = [text for text in starts if text not in generation]
-    headers = {_header(piece, specials.start, apart) for piece in pieces}
-    marks = tuple(sorted(header for header in headers if header and _is_mark(header, specials.all)))
+    before_text = [text for text in (tokenizer.bos_token, start_text(tokenizer)) if text]
+    starts = sorted((text for text in before_text if opening.startswith(text)), key=len)
+    headers = {_header(piece, before_text, generation) for piece in pieces}
+    marks = tuple(sorted(header for header in headers if _is_mark(header, tokenizer)))
     start = starts[-1] if starts and not any(mark.startswith(starts[-1]) for mark in marks) else ""
     return Template(
         start=start,
@@ -243,7 +242,8 @@ def _is_lost(tokenizer: PreTrainedTokenizerBase, role: str) -> bool:
 
 
 def _words(roles: Sequence[str]) -> list[str]:
-    return [f"Qz{number}zQ" for number in range(len(roles))]
+    """Digits, which a template does not change even where it changes letters."""
+    return [f"91827364{number}" for number in range(len(roles))]
 
 
 def _of_words(tokenizer: PreTrainedTokenizerBase, roles: Sequence[str], ask: bool) -> str:
@@ -253,19 +253,6 @@ def _of_words(tokenizer: PreTrainedTokenizerBase, roles: Sequence[str], ask: boo
         return _write(tokenizer, chat, add_generation_prompt=ask)
     except ValueError:
         return ""
-
-
-@dataclass(frozen=True)
-class _Specials:
-    """Texts of the tokens that are no ordinary words; `start`: those that may stand before a text."""
-
-    all: frozenset[str]
-    start: frozenset[str]
-
-
-def _special_texts(tokenizer: PreTrainedTokenizerBase) -> _Specials:
-    added = frozenset(str(token) for token in tokenizer.added_tokens_encoder)
-    return _Specials(added, frozenset(filter(None, (tokenizer.bos_token, start_text(tokenizer)))))
 
 
 def start_text(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -287,25 +274,26 @@ def _shared(a: str, b: str) -> str:
 
 
 def _end(tokenizer: PreTrainedTokenizerBase, tail: str) -> tuple[int | None, str]:
-    """The first special token of what stands behind an answer, and its text."""
+    """The first token of what stands behind an answer that is no ordinary text, and its text."""
     specials = {*tokenizer.added_tokens_decoder, tokenizer.eos_token_id}
     for token in tokenizer(tail, add_special_tokens=False)["input_ids"] if tail else ():
         text = str(tokenizer.convert_ids_to_tokens(token))
-        if token in specials and text in tail:
+        if token in specials and text.strip() and text in tail:
             return int(token), text
     return None, ""
 
 
-def _header(piece: str, starts: Iterable[str], apart: Iterable[str]) -> str:
+def _header(piece: str, starts: Iterable[str], generation: str) -> str:
     """The first line that is written before a message, without the BOS token: unless it begins every turn, as
     SmolLM2's does."""
     header = piece.strip().partition("\n")[0]
     for start in starts:
         rest = header.removeprefix(start).strip()
-        if rest != header and (start in apart or not rest or _MARKUP.search(rest)):
+        if rest != header and (start not in generation or not rest or _MARKUP.search(rest)):
             return rest
     return header
 
 
-def _is_mark(header: str, specials: frozenset[str]) -> bool:
-    return _MARKUP.search(header) is not None or any(text in header for text in specials if text.strip())
+def _is_mark(header: str, tokenizer: PreTrainedTokenizerBase) -> bool:
+    special = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    return _MARKUP.search(header) is not None or any(text in header for text in special if text.strip())

@@ -233,6 +233,7 @@ LAYOUTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*duplicate")  # two equal rows of one completion are one list
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_every_layout_reads_as_the_same_list(name: str) -> None:
     row, expected = LAYOUTS[name]
@@ -340,7 +341,8 @@ def test_texts_of_a_row_with_chats_are_tokenised_as_its_chats() -> None:
 
 def test_a_system_column_makes_a_chat_of_any_layout() -> None:
     for system, prompt in (("Add.", SEVERAL[:2]), ("", USER), (None, "2+2?")):
-        assert read_lists([{**PLAIN, "system": system}])[0]["prompt"] == prompt
+        for column in ("system", "system_prompt"):
+            assert read_lists([{**PLAIN, column: system}])[0]["prompt"] == prompt
     assert read_lists([{**CHAT, "prompt": SEVERAL, "system": "Other."}])[0]["prompt"] == SEVERAL
 
 

@@ -205,6 +205,27 @@ def test_prose_is_not_templated(tokenizer, text):
     assert not is_templated(tokenizer, text)
 
 
+def test_words_and_white_space_that_were_added_to_a_vocabulary_are_no_marks():
+    tokenizer = make_styled_tokenizer("vicuna")
+    tokenizer.add_tokens(["USER", "chat"])
+    assert is_templated(tokenizer, "A chat. USER: hi ASSISTANT:")
+    assert not is_templated(tokenizer, "The USER: is always right in a chat.")
+    tokenizer = make_styled_tokenizer("words")
+    tokenizer.chat_template = tokenizer.chat_template.replace("###", "\n<|end|>")
+    tokenizer.add_tokens(["\n"])
+    assert end_of_turn(tokenizer) == tokenizer.convert_tokens_to_ids("<|end|>")
+    strings, messages = tokenize_lists(tokenizer, [[USER]] * 2, [["4"], [said("4")]])
+    assert strings == messages
+    assert tokenizer.decode(strings.completion_ids[0]) == "4\n<|end|>"
+
+
+def test_a_template_may_change_letters():
+    tokenizer = make_styled_tokenizer("chatml")
+    tokenizer.chat_template = tokenizer.chat_template.replace("m['content']", "m['content'] | upper")
+    assert render_prompt(tokenizer, [USER]) == "<|im_start|>user\nAB THE<|im_end|>\n<|im_start|>assistant\n"
+    assert end_of_turn(tokenizer) == tokenizer.convert_tokens_to_ids("<|im_end|>")
+
+
 def test_other_models_marks_are_prose(style):
     other = {"gemma": "<|im_start|>user\nab<|im_end|>\n<|im_start|>assistant\n"}.get(
         style, "<start_of_turn>user\nab<end_of_turn>\n<start_of_turn>model\n"
