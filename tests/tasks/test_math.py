@@ -11,10 +11,7 @@ from pathlib import Path
 import pytest
 
 from larpo_ir.rewards import VerifiableReward
-from larpo_ir.tasks import math
 from larpo_ir.tasks.math import extract_answer, is_correct, load
-
-pytest.importorskip("math_verify", reason="needs the extra math")
 
 ANSWERS = [
     (r"The area is $\boxed{\frac{9}{2}\pi}$.", r"\frac{9}{2}\pi"),
@@ -158,27 +155,32 @@ def test_a_missing_gold_answer_is_an_error(gold):
         is_correct("5", gold)
 
 
-@pytest.fixture
-def impatient(monkeypatch):
-    monkeypatch.setattr(math, "TIMEOUT", 1.0)
-    math._equivalent.cache_clear()
+HUGE = [
+    "9^{9^{9^9}}",
+    "99999999!",
+    "(x+y)^{(10^8)}+2",
+    "((9!)!)!",
+    r"\binom{10^9}{10^8}",
+    r"\sin(10^{10^{10}})",
+    "2^" * 300 + "2",
+]
 
 
-@pytest.mark.parametrize("answer", ["9^{9^{9^9}}", "99999999!", "(x+y)^{(10^8)}+2"])
-def test_huge_expressions_do_not_hang(impatient, answer):
-    assert is_correct(r"\boxed{2^2}", "4")  # whatever is killed next has started
+@pytest.mark.parametrize("answer", HUGE)
+def test_huge_expressions_do_not_hang(answer):
+    """They are symbols of their own: equal to themselves, and to no other number."""
     start = time.perf_counter()
     assert not is_correct(rf"\boxed{{{answer}}}", "3")
-    assert time.perf_counter() - start < 5
-    assert is_correct(r"\boxed{2^3}", "8")  # there is another process by then
+    assert is_correct(rf"\boxed{{{answer}}}", answer)
+    assert not is_correct(rf"\boxed{{{answer} + 1}}", answer)
+    assert time.perf_counter() - start < 1
 
 
-def test_threads(impatient):
-    """Threads share the process beside; the time that one's hopeless question takes does not make others' wrong."""
-    answers = [rf"\boxed{{{n} + 1}}" for n in range(40)]
+def test_threads():
+    answers = [rf"\boxed{{\sqrt{{{n}}} + 1}}" for n in range(40)]
     answers[7] = r"\boxed{9^{9^{9^9}}}"
     with ThreadPoolExecutor(4) as pool:
-        verdicts = list(pool.map(is_correct, answers, [str(n + 1) for n in range(40)]))
+        verdicts = list(pool.map(is_correct, answers, [rf"1 + {n}^{{1/2}}" for n in range(40)]))
     assert [n for n, verdict in enumerate(verdicts) if not verdict] == [7]
 
 
@@ -188,7 +190,6 @@ def _grade(n):
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_processes(method):
-    """Those of a pool may have no children of `multiprocessing`'s; a forked one must not use its parent's pipes."""
     assert is_correct(r"\boxed{1 + 1}", "2")
     with multiprocessing.get_context(method).Pool(2) as pool:
         assert pool.map(_grade, range(10)) == [True] * 10

@@ -1,0 +1,144 @@
+r"""What an answer can be: a number with its unit, a word, a list, a pair, a set of reals, a matrix, an equation.
+
+`reading` makes these of tokens, `comparison` tells which are equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from larpo_ir.tasks.math.expressions import Node
+from larpo_ir.tasks.math.tokens import Token, Unreadable
+from larpo_ir.tasks.math.units import Beside
+
+MAX_ITEMS = 64
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """An expression with what stands beside it."""
+
+    node: Node
+    beside: Beside
+
+
+@dataclass(frozen=True)
+class Based:
+    """A numeral in a base that is written beside it."""
+
+    digits: str
+    base: int
+
+
+@dataclass(frozen=True)
+class Clock:
+    """A time of day; `ratio` is what `3:40` says otherwise."""
+
+    parts: tuple[int, ...]
+    half: str | None
+    ratio: Quantity | None
+
+
+@dataclass(frozen=True)
+class Text:
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ordered:
+    items: tuple[Answer, ...]
+    left: str
+    right: str
+
+
+@dataclass(frozen=True)
+class Unordered:
+    """A list without order. `joined`: it was written with commas, `and` or `or`; `braced`: as a set; else with ±."""
+
+    items: tuple[Answer, ...]
+    joined: bool = False
+    braced: bool = False
+
+
+@dataclass(frozen=True)
+class Region:
+    """A set of reals, by intervals `(low, high, holds its low end, holds its high end)`, sorted and disjoint."""
+
+    spans: tuple[tuple[Any, Any, bool, bool], ...]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    rows: tuple[tuple[Node, ...], ...]
+
+
+@dataclass(frozen=True)
+class Equation:
+    """`differences`: (left - right, "=", "<", "<=" or "!=") per relation of a chain."""
+
+    differences: tuple[tuple[Node, str], ...]
+
+
+@dataclass(frozen=True)
+class Named:
+    """`x = 5`: a value, or several of one number (`1/3 = 0.333`), under a name; and the equation that it also is."""
+
+    name: str
+    values: tuple[Answer, ...]
+    equation: Equation | None = None
+
+
+Answer: TypeAlias = Quantity | Based | Clock | Text | Ordered | Unordered | Region | Matrix | Equation | Named
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How to read what can be read in two ways.
+
+    `grouped`: `1,200` is one number. `letters`: the m of `5 m` is a unit. `equations`: `a + b = 5` is an equation
+    rather than the value of a + b.
+    """
+
+    grouped: bool = True
+    letters: bool = True
+    equations: bool = False
+
+
+# --- Tokens in brackets -------------------------------------------------------------------------------------
+
+
+def depths(run: Sequence[Token]) -> Iterator[tuple[int, Token]]:
+    """Every token with the number of brackets around it; a bracket counts as being inside of itself."""
+    depth = 0
+    for token in run:
+        opens = token.kind == "open" or (token.kind == "cmd" and token.text.startswith("begin "))
+        closes = token.kind == "close" or (token.kind == "cmd" and token.text.startswith("end "))
+        depth += opens
+        yield depth, token
+        depth -= closes
+        if depth < 0:
+            raise Unreadable("a bracket closes that is not open")
+    if depth:
+        raise Unreadable("a bracket does not close")
+
+
+def split(run: Sequence[Token], at: Callable[[Token], bool]) -> tuple[list[list[Token]], list[Token]]:
+    """The parts between tokens outside of brackets for which `at` holds, and those tokens."""
+    parts: list[list[Token]] = [[]]
+    between: list[Token] = []
+    for depth, token in depths(run):
+        if depth == 0 and at(token):
+            parts.append([])
+            between.append(token)
+        else:
+            parts[-1].append(token)
+    return parts, between
+
+
+def wrapped(run: Sequence[Token]) -> bool:
+    """Whether the first bracket closes with the last token: no other closes at the depth of one."""
+    if len(run) < 2 or run[0].kind != "open" or run[-1].kind != "close":
+        return False
+    return not any(depth == 1 and token.kind == "close" for depth, token in list(depths(run))[:-1])

@@ -1,0 +1,216 @@
+r"""The values of a sentence: formulas, numbers with units, `x = …`; and which of them the sentence comes to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from larpo_ir.tasks.math.answers import Named, Reading
+from larpo_ir.tasks.math.boxes import MAX_LENGTH, beside
+from larpo_ir.tasks.math.comparison import equal
+from larpo_ir.tasks.math.dollars import Span, formulas
+from larpo_ir.tasks.math.reading import read
+from larpo_ir.tasks.math.tokens import Unreadable, tokens
+
+
+class Found(NamedTuple):
+    """An answer as it is written, and the words before it in its sentence."""
+
+    answer: str
+    before: str = ""
+
+    @property
+    def equation(self) -> bool:
+        """Whether the words say that an equation is the answer: `The plane is …`, not the value of a + b."""
+        return _EQUATION.search(self.before) is not None
+
+
+_EQUATION = re.compile(
+    r"\b(?:equations?|lines?|planes?|curve|circle|parabola|ellipse|hyperbola|graph|locus|asymptotes?|constraint|tangent)"
+    r"\b[^.\n]{0,80}$",
+    re.IGNORECASE,
+)
+
+
+# --- Formulas -----------------------------------------------------------------------------------------------
+
+
+_JOINER = re.compile(r"(?:[\s,;&]|\\[,;:! ]|\\q?quad)*+(?:and|or)?(?:[\s,;&]|\\[,;:! ]|\\q?quad)*+")
+_STARS = re.compile(r"(?<![0-9)])\*\*|\*\*(?![0-9(])|(?<![A-Za-z0-9])__|__(?![A-Za-z0-9])")
+
+
+def tidy(answer: str) -> str | None:
+    """Without emphasis, quotes, the `$` around it and a full stop behind it; None when nothing is left."""
+    answer = _STARS.sub("", answer).strip().strip('*_`"“” ').strip()
+    spans = formulas(answer.rstrip("."))
+    if len(spans) == 1 and (spans[0].start, spans[0].end) == (0, len(answer.rstrip("."))):
+        answer = spans[0].inside
+    answer = answer.strip()
+    dots = re.search(r"(?<=[0-9])\.{3}(?=[.,;:\s]*\Z)", answer)  # 0.333... goes on
+    return (answer[: dots.end()] if dots else answer.rstrip(".,;:").strip()) or None
+
+
+def group(text: str, spans: Sequence[Span], index: int) -> tuple[str, int]:
+    """The formula at `index`, with those that follow it behind a comma, `and` or `or`; and where they end."""
+    insides, end = [spans[index].inside.strip().rstrip(".,;")], spans[index].end
+    for span in spans[index + 1 : index + 20]:
+        between = text[end : span.start]
+        if len(between) > 20 or not between.strip() or not _JOINER.fullmatch(between):
+            break
+        insides.append(span.inside.strip().rstrip(".,;"))
+        end = span.end
+    minus = (
+        "-"
+        if text[: spans[index].start].endswith((" -", "\n-")) and text[: spans[index].start][-3:-2].isalpha()
+        else ""
+    )
+    answer = ", ".join(insides) if len(insides) > 1 else minus + insides[0]
+    return answer + (beside(text, end) if len(insides) == 1 else ""), end
+
+
+# --- Values -------------------------------------------------------------------------------------------------
+
+
+_NUMERAL = r"(?:[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)(?:\.[0-9]++)?|\.[0-9]++"
+_SPACED_NUMERAL = r"[0-9]{1,3}(?:(?:\{,\}|,\\!|\\,|[\u2009\u202f\u00a0'])[0-9]{3}|(?: 000))++(?![0-9])"
+_END_OF_PAIR = r"\s?(?:[-−+]?\s?(?:[0-9./]{1,20}|\\infty|∞|[a-z]))\s?"
+_VALUE = re.compile(
+    # y = 2x + 3, x > 2
+    r"(?<![A-Za-z\\])[A-Za-z](?:\([a-z]\))?\s?(?:[=<>]=?|[≤≥≠≈])\s?[^\s,;$=*]{1,40}(?:\s?[-+*/^=]\s?[^\s,;$=*]{1,40}){0,10}"
+    # \frac{1}{2} without its dollars
+    r"|[^\s$*\\]{0,20}\\[A-Za-z]{2,20}(?:\{[^{}\n]{0,200}\}|[^\s$*]){0,40}"
+    # (3, 4), [0, 1), {1, 2}
+    rf"|[(\[{{]{_END_OF_PAIR}(?:,{_END_OF_PAIR}){{1,10}}[)\]}}]"
+    rf"|(?<![A-Za-z0-9_.])(?:[-−–]\s?)?(?:\\?\$\s?)?[-−]?(?:{_SPACED_NUMERAL}|{_NUMERAL})"
+    rf"(?:\s[0-9]{{1,4}}/[0-9]{{1,4}}|\s?/\s?(?:{_NUMERAL})(?!\s?/))?"
+    r"(?:\.{3}|:[0-9]{2}(?![0-9])|[eE][-+]?[0-9]{1,4}(?![0-9A-Za-z])|!|π|\s?\\?%|°|\^\{?\\circ\}?|\^\{?-?[0-9]{1,6}\}?|√[0-9]+)?\$?"
+)
+_VERB = re.compile(
+    r"(?:\b(?:is|are|equals?|be|was|were|get|gets|obtain|gives?|yields?|becomes?|equal to|total of|answer)|[=:≈])"
+    r"\s*(?:(?:about|approximately|around|exactly|just|only|simply|a total of|equal to|now|thus|therefore|then)\s+)?"
+    r"[*_(\[{~≈=]*$",
+    re.IGNORECASE,
+)
+_LAST_VERB = re.compile(
+    r"\b(?:is|are|equals|be|was|were|get|obtain|gives|yields)\b:?|(?<=[a-z]):(?=\s)", re.IGNORECASE
+)
+_SUBORDINATE = re.compile(r",?\s(?:because|since|where|when|as|assuming|given that|after)\b", re.IGNORECASE)
+
+
+class _Value(NamedTuple):
+    start: int
+    end: int
+    answer: str
+
+
+def _values(text: str, spans: Sequence[Span]) -> list[_Value]:
+    """Formulas and numbers in order, those of a list (`1, 2 and 3`) as one."""
+    found: list[_Value] = []
+    place, index = 0, 0
+    while index <= len(spans):
+        until = spans[index].start if index < len(spans) else len(text)
+        found += _plain(text, place, until)
+        if index < len(spans):
+            answer, place = group(text, spans, index)
+            found.append(_Value(spans[index].start, place, answer))
+            index += 1
+            while index < len(spans) and spans[index].start < place:
+                index += 1
+        else:
+            break
+    return found
+
+
+def _plain(text: str, start: int, end: int) -> list[_Value]:
+    found: list[_Value] = []
+    for match in _VALUE.finditer(text, start, end):
+        answer, at = match[0].strip(), match.start()
+        if answer[0] in "-−–" and not _is_sign(text[:at], answer):
+            answer = answer[1:].strip()
+        answer = answer.rstrip(".,;:")
+        while answer.endswith(")") and answer.count(")") > answer.count("("):
+            answer = answer[:-1]
+        answer = re.sub(r"(?<=[0-9]),(?=[0-9]{3})", "", answer)
+        if not answer:
+            continue
+        between = text[found[-1].end : at] if found else ""
+        whole = answer + beside(text, match.end())
+        if found and 0 < len(between) <= 8 and re.fullmatch(r",? ?(?:and|or) |, ", between):
+            found[-1] = _Value(found[-1].start, match.end(), f"{found[-1].answer}, {whole}")
+        else:
+            found.append(_Value(at, match.end(), whole))
+    return found
+
+
+def _is_sign(before: str, answer: str) -> bool:
+    """Whether a dash before a number is its sign: not behind another number, nor a dash between words (`so - 5`)."""
+    last = before.rstrip()[-1:]
+    if last.isdigit() or last in (")", "]", "}", "%", "$"):
+        return False
+    if answer[1:2].isspace():
+        return (
+            last in ("=", ":", "(", "≈")
+            or re.search(r"\b(?:is|are|equals|be|or|and)\s*$", before[-12:]) is not None
+        )
+    return not before or not before[-1].isalnum()
+
+
+def value_of(text: str, spans: Sequence[Span]) -> Found | None:
+    """The value that a sentence comes to."""
+    if (clause := _clause(text, spans)) is not None:
+        return clause
+    values = _values(text, spans)
+    if not values:
+        return None
+    cut = next((mark for mark in _SUBORDINATE.finditer(text) if values[0].end <= mark.start()), None)
+    if cut is not None:
+        values = [value for value in values if value.start < cut.start()]
+    # A letter alone is what the value is called.
+    weighty = [value for value in values if len(value.answer) > 1 or value.answer.isdigit()] or values
+    behind = [value for value in weighty if _VERB.search(text[max(value.start - 60, 0) : value.start])]
+    chosen = (behind or weighty)[-1]
+    before = text[max(chosen.start - 120, 0) : chosen.start]
+    return Found(_last_side(chosen.answer, before), before)
+
+
+def _clause(text: str, spans: Sequence[Span]) -> Found | None:
+    """What follows the last verb, where that is an expression from beginning to end: `is x + 2.`"""
+    verbs = [verb.end() for verb in _LAST_VERB.finditer(text)]
+    start = verbs[-1] if verbs else 0
+    rest = text[start:]
+    answer = tidy(rest)
+    if answer is None or len(answer) > 80 or "$" in rest or any(span.end > start for span in spans):
+        return None
+    if not verbs and (len(text) > 80 or not re.search(r"[0-9a-zA-Z]\s?[-+*/^=<>]|\\", answer)):
+        return None
+    try:
+        run = tokens(answer)
+        if any(token.kind in ("word", "sep") for token in run) or len(run) < 2:
+            return None
+        read(run, Reading())
+    except (Unreadable, RecursionError):
+        return None
+    before = text[:start]
+    return Found(_last_side(answer, before), before)
+
+
+def _last_side(answer: str, before: str) -> str:
+    """Of `1 + 4 = 5` or `x = 5` the right side; `1/3 \\approx 0.333` and equations stay whole."""
+    equals = re.findall(r"(?<![<>!\\:=])=(?!=)", answer)
+    if not equals or len(answer) > MAX_LENGTH:
+        return answer
+    try:
+        reading = read(tokens(answer), Reading(equations=Found("", before).equation))
+    except (Unreadable, RecursionError):
+        return answer
+    if not isinstance(reading, Named) or "approx" in answer or "≈" in answer:
+        return answer
+    if not all(equal(value, reading.values[-1]) for value in reading.values):
+        return answer
+    depth, last = 0, 0
+    for mark in re.finditer(r"\\.|[{}()\[\]=]", answer, re.DOTALL):
+        depth += {"{": 1, "(": 1, "[": 1, "}": -1, ")": -1, "]": -1}.get(mark[0], 0)
+        if mark[0] == "=" and depth == 0:
+            last = mark.end()
+    return answer[last:]
