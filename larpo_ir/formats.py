@@ -15,6 +15,7 @@ shows a row of each. Rules that hold for all of them:
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -92,9 +93,12 @@ def read_row(layout: Format, row: Row) -> Row:
 
 
 def _is_empty(value: Any) -> bool:
+    value = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(value, dict):
         return all(held is None for held in value.values())
-    return value is None or value in ("", "[]", "{}", [])
+    if isinstance(value, float):
+        return math.isnan(value)  # as pandas has what is missing
+    return value is None or (isinstance(value, (str, list)) and value in ("", "[]", "{}", []))
 
 
 def _as_chat(value: Any) -> Any:
@@ -115,20 +119,25 @@ def _message(turn: Row) -> Row:
 
 
 def _apart(prompt: Any, completions: list[Any]) -> tuple[Any, list[Any]]:
-    """Prompt and completions, where completions may repeat the prompt, or alone know it."""
-    if completions and all(map(is_chat, completions)):
-        if isinstance(prompt, str) and all(turns[0].get("role") == "assistant" for turns in completions):
+    """Prompt and completions that are chats, which may repeat the prompt, or hold it where it is a string."""
+    if not completions or not all(map(is_chat, completions)):
+        return prompt, completions
+    if isinstance(prompt, str):
+        if all(turns[0].get("role") == "assistant" for turns in completions):
             return [{"role": "user", "content": prompt}], completions
-        whole = isinstance(prompt, list) and all(
-            turns[: len(prompt)] == prompt != turns for turns in completions
-        )
-        if prompt is None or isinstance(prompt, str) or whole:
-            return _shared_turns(completions)
-    elif prompt is None and len(completions) > 1 and all(isinstance(text, str) for text in completions):
-        return _shared_text(completions)
-    if prompt is None:
-        raise ValueError("there is no prompt, and the completions are no texts or chats that begin with it")
+        return _shared_turns(completions)
+    if is_chat(prompt) and all(turns[: len(prompt)] == prompt != turns for turns in completions):
+        return prompt, [turns[len(prompt) :] for turns in completions]
     return prompt, completions
+
+
+def _implicit(completions: list[Any]) -> tuple[Any, list[Any]]:
+    """The prompt with which all completions begin, and what is left of them."""
+    if all(map(is_chat, completions)):
+        return _shared_turns(completions)
+    if all(isinstance(text, str) for text in completions):
+        return _shared_text(completions)
+    raise ValueError("there is no prompt, and chosen and rejected are not both texts or both chats")
 
 
 def _shared_turns(completions: list[Messages]) -> tuple[Messages, list[Messages]]:
@@ -222,7 +231,10 @@ def _shared_key(records: list[Row], keys: tuple[str, ...], what: str) -> str:
 def _pair(row: Row) -> Row:
     """Preference pairs: TRL's, with a prompt or without, ShareGPT's and Alpaca's."""
     scores = [row.get("score_chosen"), row.get("score_rejected")] if "score_chosen" in row else [1.0, 0.0]
-    return {"prompt": _question(row), "completions": [row["chosen"], row["rejected"]], "scores": scores}
+    prompt, completions = _question(row), [row["chosen"], row["rejected"]]
+    if prompt is None:
+        prompt, completions = _implicit(completions)
+    return {"prompt": prompt, "completions": completions, "scores": scores}
 
 
 def _question(row: Row) -> Any:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from larpo_ir.chats import Messages as Messages
-from larpo_ir.chats import check_completion, check_prompt, is_chat
+from larpo_ir.chats import check_completion, check_prompt, check_text, is_chat
 from larpo_ir.chats import completion_text as completion_text
 from larpo_ir.chats import prompt_text as prompt_text
 from larpo_ir.formats import ID_COLUMNS, PER_COMPLETION, REQUIRED, format_of, read_row
@@ -43,7 +43,10 @@ _PART = 10_000  # lists
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, Real) and math.isfinite(value)
+    try:
+        return isinstance(value, Real) and math.isfinite(value)
+    except OverflowError:  # an integer beyond floating point
+        return False
 
 
 def _check_row(row: Row) -> None:
@@ -65,10 +68,12 @@ def _check_row(row: Row) -> None:
         raise ValueError("completions are chats, so the prompt must be a chat too")
     for index, score in enumerate(scores):
         if not _is_finite(score):
-            raise ValueError(f"scores[{index}] is {score!r}; every score must be a finite number")
+            raise ValueError(f"scores[{index}] is {score!r:.60}; every score must be a finite number")
     for index, logp in enumerate(row.get("ref_logps") or []):
         if not _is_finite(logp):
-            raise ValueError(f"ref_logps[{index}] is {logp!r}; give every reference log-probability or none")
+            raise ValueError(
+                f"ref_logps[{index}] is {logp!r:.60}; give every reference log-probability or none"
+            )
 
 
 def check_lists(dataset: Dataset) -> None:
@@ -175,6 +180,7 @@ def read_lists(
         names = [raw[key] for key in ID_COLUMNS if raw.get(key) is not None]
         if names:
             row["id"] = str(names[0])
+            check_text(row["id"], f"{where}: id")
         rows.append(row)
     if layout is not None and layout.grouped:
         rows = _group(rows)
@@ -189,7 +195,14 @@ def read_lists(
             stacklevel=2,
         )
     columns = [key for key in (*REQUIRED, *PER_COMPLETION, "id") if all(key in row for row in rows)]
-    return Dataset.from_dict({key: [row[key] for row in rows] for key in columns})
+    try:
+        return Dataset.from_dict({key: [row[key] for row in rows] for key in columns})
+    except (ValueError, TypeError, OverflowError) as error:  # Arrow holds one type per key of a message
+        words = " ".join(str(error).split())
+        raise ValueError(
+            f"{name}: a key of the messages, beside role and content, holds values of several types ({words}); "
+            "drop it from the rows"
+        ) from None
 
 
 def to_pairs(lists: Dataset, pairs: Literal["best_worst", "all"] = "best_worst") -> Dataset:

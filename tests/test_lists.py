@@ -226,6 +226,18 @@ LAYOUTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "OpenAI KTO": ({"messages": USER + said("4"), "kto_tag": True}, {**ONE, **CHAT_OF_ONE}),
     "Alpaca KTO": ({"instruction": "2+2?", "input": "", "output": "4", "kto_tag": True}, ONE),
+    "pairs that repeat a part of what they share": (
+        {"prompt": SEVERAL[:2], "chosen": SEVERAL + said("4"), "rejected": SEVERAL + said("5")},
+        {
+            **CHAT,
+            "prompt": SEVERAL[:2],
+            "completions": [SEVERAL[2:] + said("4"), SEVERAL[2:] + said("5")],
+        },
+    ),
+    "pairs whose prompt is null": (
+        {"prompt": None, "chosen": USER + said("4"), "rejected": USER + said("5")},
+        CHAT,
+    ),
     "pairs that repeat the chat prompt": (
         {"prompt": USER, "chosen": USER + said("4"), "rejected": USER + said("5")},
         CHAT,
@@ -352,6 +364,16 @@ def test_keys_of_messages_survive_but_for_null_ones() -> None:
     assert row["prompt"] == [{"role": "user", "content": "2+2?", "name": "Ann"}]
 
 
+@pytest.mark.parametrize("values", [("a", 5), ("a", ["b"]), (2**70, 1)])
+def test_keys_of_messages_that_do_not_fit_in_one_column_are_one_line(values: tuple[Any, Any]) -> None:
+    rows = [{**PLAIN, "prompt": [{"role": "user", "content": "2+2?", "name": value}]} for value in values]
+    with pytest.raises(
+        ValueError, match=r"^the source: a key of the messages, beside role and content"
+    ) as caught:
+        read_lists(rows)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["qid", "id", "prompt_id", "query_id"])
 def test_ids_survive_in_every_layout(name: str) -> None:
     for row, _ in LAYOUTS.values():
@@ -447,6 +469,12 @@ BAD_LINES = {
     "number": (
         '{"prompt": 5, "responses": ["x"], "rewards": [0]}',
         "prompt is 5, neither a string nor a chat",
+    ),
+    "null": ('{"prompt": null, "responses": ["a b", "a c"], "rewards": [0, 1]}', "prompt is None, neither"),
+    "null beside chats": (
+        '{"prompt": null, "completions": [[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]],'
+        ' "scores": [1]}',
+        "prompt is None, neither",
     ),
     "number before chats": (
         '{"prompt": 5, "chosen": [{"role": "assistant", "content": "b"}], "rejected": "c"}',
@@ -678,6 +706,12 @@ def test_pairs() -> None:
 def test_pairs_read_back_as_lists_of_two() -> None:
     assert read_lists(to_pairs(read_lists([PLAIN])))[0] == PLAIN
     assert read_lists(to_pairs(read_lists([CHAT])))[0] == CHAT
+
+
+@pytest.mark.parametrize("score", [10**400, float("inf"), "10", None, 1j])
+def test_scores_are_finite_numbers(score: Any) -> None:
+    with pytest.raises(ValueError, match=r"^row 0: scores\[1\] is .*; every score must be a finite number$"):
+        read_lists([{**PLAIN, "scores": [1.0, score]}])
 
 
 def test_check_lists_names_the_row() -> None:
