@@ -6,6 +6,7 @@ worst of errors: a reward that is wrong without a word.
 
 from __future__ import annotations
 
+import random
 from fractions import Fraction
 
 import pytest
@@ -89,6 +90,43 @@ def test_every_spelling_is_read_in_every_phrasing(number: str, spelling: str) ->
     read = {phrasing: extract_answer(phrasing.format(spelling)) for phrasing in phrasings}
     wrong = {p: a for p, a in read.items() if a is None or Fraction(a) != Fraction(number)}
     assert not wrong
+
+
+SIGNS = ["", "", "-", "- ", "\u2212", "\u2212 ", "\u2013", "minus ", "negative ", "\\text{-}", "{-}", "+"]
+CURRENCIES = ["", "", "$", "\\$", "€", "USD ", "£ ", "Rs. ", "US$"]
+SEPARATORS = [
+    "", ",", "{,}", "\\,", "'", "\u2019", "_", "\\_", "\u202f", "\u00a0", "~", "\\;", "\u2009"
+]  # fmt: skip
+UNITS = [
+    "", "", "%", "\\%", " dollars", "\\text{ dollars}", " €", "°C", "~\\text{kg}", " per day", "\\ \\text{m}^2"
+]  # fmt: skip
+MARKUP = [
+    "{}", "{}", "**{}**", "${}$", "\\({}\\)", "\\[{}\\]", "\\text{{{}}}", "({})", "`{}`", "\\mathbf{{{}}}",
+    "\\textbf{{{}}}", "\u201c{}\u201d", "*{}*", "<b>{}</b>", "{{{}}}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("phrasing", [phrasing for phrasing in PHRASINGS if "\n{}" not in phrasing])
+def test_parts_of_a_spelling_combine(phrasing: str) -> None:
+    draw = random.Random(phrasing)
+    for _ in range(100):
+        whole, decimals = draw.randrange(10 ** draw.randint(1, 9)), draw.choice(["", ".5", ".25"])
+        sign, currency, unit = draw.choice(SIGNS), draw.choice(CURRENCIES), draw.choice(UNITS)
+        digits = f"{whole:,}".replace(",", draw.choice(SEPARATORS)) + decimals
+        signed_first = sign.strip() in ("minus", "negative", "\\text{-}", "{-}") or draw.random() < 0.7
+        number = (sign + currency if signed_first else currency + sign) + digits + unit
+        markup = draw.choice(MARKUP)
+        if ("\\text{" in number and "\\" in markup) or any(
+            sign in number + phrasing and sign in markup for sign in "$*"
+        ):
+            markup = "{}"
+        bullet = phrasing in ("{}", "So the 7 of them get **{}** in 2 days.")
+        if bullet and (sign.endswith(" ") or markup != "{}" or unit):
+            continue
+        text = phrasing.format(markup.format(number))
+        exact = Fraction(f"{whole}{decimals}") * (1 if sign in ("", "+") else -1)
+        answer = extract_answer(text)
+        assert (text, None if answer is None else Fraction(answer)) == (text, exact)
 
 
 # fmt: off

@@ -58,11 +58,14 @@ _UNICODE: Rules = [
     ),
     (
         re.compile(
-            rf"(?<![\d.,_])\d{{1,3}}([{_WIDE_SPACES}{_APOSTROPHES}_])\d{{3}}(?:\1\d{{3}}){{0,30}}(?![\d_{_APOSTROPHES}])"
+            rf"(?<![\d.,_])\d{{1,3}}([{_WIDE_SPACES}{_APOSTROPHES}_])\d{{3}}(?:\1\d{{3}}){{0,30}}(?!\d|[_{_APOSTROPHES}]\d)"
         ),
         _ungrouped,
     ),
-    (re.compile(rf"^([ \t]*)[{_MINUS}]\s+(?=\W{{0,3}}\d)", re.MULTILINE), r"\1-"),
+    (
+        re.compile(rf"(^[ \t]*|[{{(\[])[{_MINUS}]\s+(?=(?:[A-Z]{{2,3}}|Rs\.?)?\W{{0,3}}\d)", re.MULTILINE),
+        r"\1-",
+    ),
     # Where no number stands before it in its clause, it takes nothing away: `leaves her with − 3 dollars`.
     (
         re.compile(
@@ -100,6 +103,7 @@ def _ascii(character: str) -> str:
 
 _HTML: Rules = [
     (re.compile(r"</?(?:b|strong)>", re.IGNORECASE), "**"),
+    (re.compile(r"\*{4,6}"), "**"),  # bold in bold
     (re.compile(r"<sup>", re.IGNORECASE), "^"),
     (re.compile(r"</?(?:br|p|div|li|tr)(?: [^<>\n]{0,80})?/?>", re.IGNORECASE), "\n"),
     (re.compile(r"</?(?:i|u|em|span|font|mark|code|sup|td)(?: [^<>\n]{0,80})?>", re.IGNORECASE), ""),
@@ -123,18 +127,23 @@ def _repeating(match: re.Match[str]) -> str:
     return f"{top}/{'9' * len(period)}{'0' * len(fixed)}"
 
 
-# What is applied to numbers is not computed, and never taken off: \sqrt{25} is not 25.
-_FUNCTIONS = (
-    "sqrt|[dt]?binom|log|ln|exp|a?r?c?sin|a?r?c?cos|a?r?c?tan|max|min|gcd|lcm|lfloor|lceil|sum|prod|int|vec"
-)
-_LATEX: Rules = [
+# LaTeX within a number, which responses keep where every backslash is lost.
+_WITHIN: Rules = [
     (re.compile(r"\\(?:text|mathord|mathpunct|mathrm|mathbin)\{([-,.])\}"), r"\1"),
+    (re.compile(r"\{ ?- ?\}"), "-"),
     (
         re.compile(r"(?<=[0-9])\{ ?(?:\\!)?([,.])(?:\\!)? ?\}(?=[0-9])|(?<=[0-9]),\\!(?=[0-9])"),
         lambda m: m[1] or ",",
     ),
     (re.compile(r"(?<=[0-9])(?:\\[,;:! ]|~|\{\\[,;: ]\}|\\thinspace )(?=[0-9]{3}(?![0-9]))"), ""),
     (re.compile(r"-(?:\\[,;:! ]|~)(?=\\?\$?[0-9.])"), "-"),
+]
+
+# What is applied to numbers is not computed, and never taken off: \sqrt{25} is not 25.
+_FUNCTIONS = (
+    "sqrt|[dt]?binom|log|ln|exp|a?r?c?sin|a?r?c?cos|a?r?c?tan|max|min|gcd|lcm|lfloor|lceil|sum|prod|int|vec"
+)
+_LATEX: Rules = [
     (re.compile(r"\\([$%#&_\-])"), r"\1"),
     (re.compile(r"\\(?:pounds|euro|yen|textdollar|mathdollar|textsterling|texteuro)(?![A-Za-z]) ?"), "$"),
     (re.compile(r"\\(?:text)?color\s?\{[^{}\n]{0,30}\}"), ""),
@@ -161,20 +170,17 @@ _LATEX += 2 * [
     ),
 ]
 _LATEX += [
-    (
-        re.compile(r"(?<=[0-9])(?:\s|\\[,;:! ]|~){0,3}(?=\\(?:[dtc]?frac|nicefrac|sfrac))"),
-        " ",
-    ),  # 1\frac{1}{2} is mixed
+    # 1\frac{1}{2} is mixed.
+    (re.compile(r"(?<=[0-9])(?:\s|\\[,;:! ]|~){0,3}(?=\\(?:[dtc]?frac|nicefrac|sfrac))"), " "),
     (
         re.compile(r"\\(?:[dtc]?frac|nicefrac|sfrac)\s?\{\s?([^{}]{1,60}?)\s?\}\s?\{\s?([^{}]{1,60}?)\s?\}"),
         _fraction,
     ),
     (re.compile(r"\\[dtc]?frac\s?([0-9])\s?([0-9])"), r"\1/\2"),
     (re.compile(r"\{?\s?(-?[0-9]{1,30})\s?\\over\s?([0-9]{1,30})\s?\}?"), r"\1/\2"),
-    (re.compile(r"\\(?:[,;:! ]|quad(?![A-Za-z])|qquad(?![A-Za-z]))|~"), " "),
 ]
-_BRACES: Rules = [
-    (re.compile(r"\{ ?- ?\}"), "-"),
+_REST: Rules = [
+    (re.compile(r"\\(?:[,;:! ]|quad(?![A-Za-z])|qquad(?![A-Za-z]))|~"), " "),
     (re.compile(rf"(?<![A-Za-z}}\]^_√])\{{ {{0,3}}(-?(?:{_PLAIN_NUMERAL})) {{0,3}}\}}"), r"\1"),
 ]
 
@@ -182,13 +188,13 @@ _BRACES: Rules = [
 
 _CODES = "USD EUR GBP INR JPY CNY RMB CHF AUD CAD NZD HKD SGD MXN BRL ZAR KRW PHP SEK NOK DKK PLN CZK HUF THB"
 _CURRENCY = re.compile(
-    rf"(?<![A-Za-z])(?:[A-Z]{{1,3}}(?=\$)|(?:{_CODES.replace(' ', '|')}|Rs\.?|RM|kr\.?)) ?(?=[-$]{{0,3}} ?\.?[0-9])"
+    rf"(?<![A-Za-z])(?:[A-Z]{{1,3}}(?=\$)|(?:{_CODES.replace(' ', '|')}|Rs\.?|RM|kr\.?)) ?(?=[-+$]{{0,3}} ?\.?[0-9])"
 )
 
-_NUMBER_NEXT = r"(?=[*_]{0,3}\$?[*_]{0,3}(?:\.?[0-9]|\\f?box))"
+_NUMBER_NEXT = r"(?=[*_]{0,3}(?:\$ ?){0,3}[*_]{0,3}(?:\.?[0-9]|\\f?box))"
 _SIGN_COMES = (  # behind these a hyphen with space around it is a sign
     r"[=≈({\[⇒→]\s{0,3}|:\*{0,3}[ \t]{1,3}|[=≈:|+][ \t]{0,3}(?=-[^ \t])|\|[ \t]{1,3}|####[ \t]{0,3}|<answer>\s{0,3}"
-    r"|(?<![^\s(\[:#{>$])\*{1,3}|(?<![\w)}\]])\$[ \t]{0,2}|(?<![\w'’])[\"“'‘`][ \t]{0,2}"
+    r"|(?<![^\s(\[:#{>$\"“'‘`])\*{1,3}|(?<![\w)}\]])\$[ \t]{0,2}|(?<![\w'’])[\"“'‘`][ \t]{0,2}"
     r"|\b(?:is|are|was|were|be|equals|to|of|about|around|approximately|roughly|exactly|only|just)\b:?[ \t]{1,3}"
     r"|['’]s[ \t]{1,3}"
 )
@@ -196,7 +202,7 @@ _SIGN_COMES = (  # behind these a hyphen with space around it is a sign
 _NUMBERS: list[tuple[str, re.Pattern[str], str]] = [
     ("<<", re.compile(r"<<[^<>\n]*+>>"), ""),  # GSM8K's calculator marks repeat the number that follows them
     ("", _CURRENCY, "$"),
-    ("negative", re.compile(r"\b(?<!-)negative[ \t]{1,4}(?=[$*]{0,3}\.?[0-9])", re.IGNORECASE), "-"),
+    ("negative", re.compile(r"\b(?<!-)negative[ \t]{1,4}(?=[$* ]{0,4}\.?[0-9])", re.IGNORECASE), "-"),
     (
         "minus",
         re.compile(rf"({_SIGN_COMES}|^[ \t]*)minus[ \t]{{1,4}}{_NUMBER_NEXT}", re.IGNORECASE | re.MULTILINE),
@@ -259,13 +265,11 @@ def plain(text: str) -> str:
         text = "".join(c if c.isascii() else _ascii(c) for c in text)
     if "<" in text:
         text = _apply(_HTML, text)
-    text = _apply(_LATEX if "\\" in text else _BARE_LATEX, text)
-    text = _apply(_BRACES, text)
+    text = _apply(_WITHIN, text)
+    if "\\" in text:
+        text = _apply(_LATEX, text)
+    text = _apply(_REST, text)
     for needed, pattern, replacement in _NUMBERS:
         if needed in text.lower():
             text = pattern.sub(replacement, text)
     return _SPACED_GROUPS.sub(lambda match: match[0].replace(" ", ""), text)
-
-
-# What LaTeX leaves in texts without a backslash.
-_BARE_LATEX: Rules = [_LATEX[1], _LATEX[2], _LATEX[3], _LATEX[-1]]
