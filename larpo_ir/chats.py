@@ -54,9 +54,7 @@ def check_prompt(value: Any, what: str = "prompt") -> None:
         if not value.strip():
             raise ValueError(f"{what} is empty")
     elif value[-1]["role"] not in PROMPT_ENDS:
-        raise ValueError(
-            f"{what}: a chat prompt must end with a user, tool or assistant message, not {value[-1]['role']!r}"
-        )
+        raise ValueError(f"{what} must end with a user, tool or assistant message, not {value[-1]['role']!r}")
 
 
 def check_completion(value: Any, what: str = "completion") -> None:

@@ -112,7 +112,7 @@ def _as_chat(value: Any) -> Any:
 def _message(turn: Row) -> Row:
     if "role" in turn or not {"from", "value"} <= turn.keys():
         return turn
-    who = turn["from"]
+    who = turn["from"].lower() if isinstance(turn["from"], str) else turn["from"]
     role = SHAREGPT_ROLES.get(who, who) if isinstance(who, str) else who
     rest = {key: value for key, value in turn.items() if key not in ("from", "value")}
     return {"role": role, "content": turn["value"], **rest}

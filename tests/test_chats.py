@@ -67,7 +67,7 @@ def test_what_a_prompt_may_be(prompt):
         ),
         ([{"role": "assistant", "content": None, "tool_calls": [{}]}], "prompt[0] has tool_calls, which are"),
         ([{"role": "user", "content": "\udc00"}], "prompt[0] holds half of a surrogate pair"),
-        ([SYSTEM], "prompt: a chat prompt must end with a user, tool or assistant message, not 'system'"),
+        ([SYSTEM], "prompt must end with a user, tool or assistant message, not 'system'"),
     ],
 )
 def test_what_is_no_prompt_gets_one_line(prompt, message):

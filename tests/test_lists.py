@@ -194,8 +194,8 @@ LAYOUTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "ShareGPT pairs that hold their conversation": (
         {
-            "chosen": [{"from": "human", "value": "2+2?"}, {"from": "gpt", "value": "4"}],
-            "rejected": [{"from": "human", "value": "2+2?"}, {"from": "gpt", "value": "5"}],
+            "chosen": [{"from": "user", "value": "2+2?"}, {"from": "assistant", "value": "4"}],
+            "rejected": [{"from": "Human", "value": "2+2?"}, {"from": "GPT", "value": "5"}],
         },
         CHAT,
     ),

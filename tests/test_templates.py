@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import trl
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from trl.data_utils import apply_chat_template
 
 from larpo_ir.templates import template_of
@@ -94,6 +96,30 @@ def test_strings_end_and_begin_as_messages_do(tokenizer, style):
         assert [tokenizer.decode(ids) for ids in strings.completion_ids] == [
             lead + text + ending for text in ANSWERS
         ]
+
+
+STYLED = {style: make_styled_tokenizer(style) for style in STYLES}
+TRIMMED = ("gemma", "llama3", "llama2")
+
+
+@pytest.mark.parametrize("style", STYLES)
+@settings(deadline=None, max_examples=30)
+@given(texts=st.lists(st.text(alphabet="ab x12\nthé.", max_size=6), min_size=1, max_size=3))
+def test_any_string_and_its_message_are_the_same_tokens(style, texts):
+    tokenizer, chat = STYLED[style], [USER, ASSISTANT, AGAIN]
+    if style in TRIMMED:
+        texts = [text.strip() for text in texts]
+    if ENDS[style][2] == " ":  # a string that begins with white space shows that its model wrote it
+        texts = [text.lstrip() for text in texts]
+    strings, messages = tokenize_lists(tokenizer, [chat] * 2, [texts, [said(text) for text in texts]])
+    assert [strings.prompt_ids] == tokenize_prompts(tokenizer, [chat])
+    assert strings == messages
+    for text, ids in zip(texts, strings.completion_ids, strict=True):
+        whole = tokenizer.apply_chat_template([*chat, *said(text)], tokenize=False)
+        learned = tokenizer.decode(strings.prompt_ids + ids)
+        assert learned == whole.removesuffix(template_of(tokenizer).behind) + "</s>" * (
+            ENDS[style][1] is None
+        )
 
 
 def test_a_response_that_has_ended_gets_no_second_end(tokenizer, style):
