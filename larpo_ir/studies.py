@@ -22,9 +22,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from larpo_ir.distributed import is_main_process, wait_for_everyone
+from larpo_ir.identity import as_written, difference, identity
 from larpo_ir.report import interval, latex_table, markdown_table, save_figure
 from larpo_ir.results import write_atomically
-from larpo_ir.rundir import RunDirectory
+from larpo_ir.rundir import RunDirectory, read_config
 from larpo_ir.significance import compare, holm, summarise
 from larpo_ir.workers import side_by_side
 
@@ -201,6 +202,7 @@ def study(
     fixed: Sequence[str] = (),
     again: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
+    made_of: Mapping[str, Any] | None = None,
     note: str = "",
     workers: int = 1,
 ) -> Study:
@@ -214,11 +216,15 @@ def study(
         baseline: what the others are tested against; None: the first.
         fixed: conditions that no seed changes; they run once.
         again: conditions that are run even if they are there.
-        settings: what the conditions depend on. A folder that was filled with other settings is refused.
+        settings: what all conditions depend on (`larpo_ir.identity`). A folder that was filled with other settings is
+            refused.
+        made_of: what a condition depends on besides, by its name. A condition that is there and was made of something
+            else is refused, unless it is run again.
         note: a paragraph above the table.
         workers: processes that share conditions and seeds (`larpo_ir.workers`); conditions must then be picklable.
 
-    Raises `ValueError` for no conditions, an unknown baseline, fewer than one seed or a folder of another study.
+    Raises `ValueError` for no conditions, an unknown baseline, fewer than one seed or a folder of another study, of
+    which nothing is changed.
     """
     names = list(conditions)
     if not names or seeds < 1:
@@ -231,7 +237,7 @@ def study(
             f"conditions must have names that differ in letters and digits, got {', '.join(names)}"
         )
     directory = RunDirectory(output)
-    directory.claim({"study": title, **(settings or {})}, free=set())
+    _claim(directory, {"study": title, **(settings or {})}, made_of or {}, again)
     folders = {
         (name, seed): directory / folder_of(name) / f"seed-{seed}"
         for name in conditions
@@ -256,6 +262,25 @@ def study(
     if is_main_process():
         result.write(output, note)
     return result
+
+
+def _claim(
+    directory: RunDirectory, settings: dict[str, Any], made_of: Mapping[str, Any], again: Sequence[str]
+) -> None:
+    """Claim the folder of a study, to which conditions may be added."""
+    path = directory / "config.yaml"
+    there = read_config(path).get("conditions", {}) if path.exists() else {}
+    here = as_written({name: identity(made) for name, made in made_of.items()})
+    kept = [name for name in here if name in there and name not in again]
+    found = difference(*({f"condition {name}": made[name] for name in kept} for made in (there, here)))
+    if found is not None:
+        raise ValueError(
+            f"{directory.path} holds a different run: {found}; choose another folder for the output or delete"
+            " that one"
+        )
+    conditions = {**there, **here}
+    wait_for_everyone()  # before the main process writes what others read
+    directory.claim({**settings, **({"conditions": conditions} if conditions else {})}, free={"conditions"})
 
 
 def _fill(condition: Condition, title: str, name: str, seed: int, folder: Path) -> None:

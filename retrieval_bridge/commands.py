@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from larpo_ir.commands import read_results, read_topics
+from larpo_ir.distributed import is_main_process
+from larpo_ir.identity import identity
 from larpo_ir.lists import read_lists
+from larpo_ir.losses import available_losses, get_loss
 from larpo_ir.measures import evaluate_per_query
 from larpo_ir.report import markdown_table
 from larpo_ir.results import rank_results, write_run
+from larpo_ir.rundir import made_already, record_made
 from larpo_ir.studies import study
 from retrieval_bridge.collections import Collection, load_collection
+from retrieval_bridge.embeddings import replacing
 from retrieval_bridge.encoders import Encoder
 from retrieval_bridge.experiments import Experiment
 from retrieval_bridge.experiments import compare_losses as run_comparison
 from retrieval_bridge.iterate import IterativeConfig, align_retriever
 from retrieval_bridge.measured import LEAST, MEASURES, check_measures, depth_of, digest_of
 from retrieval_bridge.mining import JUDGED, write_negatives
-from retrieval_bridge.passages import Passages, passages_of
+from retrieval_bridge.passages import Passages, passages_of, written_whole
 from retrieval_bridge.rerank import CrossEncoderReranker, train_cross_encoder
 from retrieval_bridge.settings import ListConfig
-from retrieval_bridge.systems import system
+from retrieval_bridge.systems import made_of, system, weights_of
 from retrieval_bridge.training import train_retriever
 
 # The comparison of losses, as docs/nq.md has it: from the weak encoder static-minilm.
@@ -66,7 +72,7 @@ def search(
 
     Args:
         collection: a folder or an ir_datasets id
-        output: where the run goes
+        output: where the run goes; what it was made from goes beside it
         system_name: what searches: bm25, pyserini, an encoder, or a pipeline like "bm25 % 100 >> FOLDER"
         split: which of the collection's topics
         topics: instead of a split: a file of topics, JSON Lines or Parquet with qid and query
@@ -76,8 +82,15 @@ def search(
     """
     loaded = load_collection(collection)
     asked = loaded.topics(split) if topics is None else read_topics(topics)
-    pipeline = system(system_name, passages_of(loaded, index), index, options)
-    results = (pipeline % depth).transform(asked)
+    passages = passages_of(loaded, index)
+    settings = {
+        "command": "search", "passages": passages.fingerprint, "topics": identity(asked), "system": system_name,
+        "made_of": made_of(system_name), "depth": depth, "options": options,
+    }  # fmt: skip
+    if is_made(output, settings):
+        return
+    results = (system(system_name, passages, index, options) % depth).transform(asked)
+    record_made(output, settings)
     _report_run(results, asked, write_run(results, output, _tag(system_name)))
 
 
@@ -100,7 +113,14 @@ def rerank(
     rows = rows[rows["rank"] < depth].merge(topics, on="qid")
     passages = passages_of(loaded)
     texts = passages.frame(passages.places_of(rows["docno"])).drop(columns="docno")
+    settings = {
+        "command": "rerank", "passages": passages.fingerprint, "topics": identity(topics),
+        "results": identity(rows[["qid", "docno", "rank"]]), "model": weights_of(model, reranks=True), "depth": depth,
+    }  # fmt: skip
+    if is_made(output, settings):
+        return
     reranked = CrossEncoderReranker(model).transform(pd.concat([rows.reset_index(drop=True), texts], axis=1))
+    record_made(output, settings)
     _report_run(reranked, topics, write_run(reranked, output, _tag(model)))
 
 
@@ -113,7 +133,7 @@ def mine_negatives(
     training_lists: str | None = None,
     seed: int = 0,
 ) -> None:
-    """Mine negatives, and write them.
+    """Mine negatives, and write them; what is there already is kept, if it was made from the same.
 
     Args:
         collection: a folder or an ir_datasets id
@@ -125,16 +145,36 @@ def mine_negatives(
         seed: of the choice
     """
     loaded = load_collection(collection)
-    candidates = lists.candidates(loaded, passages_of(loaded, index), split, index, seed)
-    negatives = candidates[(candidates["label"] < 1) & (candidates["source"] != JUDGED)]
-    negatives = negatives.assign(score=-negatives["source_rank"].astype(float))
-    path = write_negatives(negatives, output)
-    print(f"{len(negatives)} negatives of {negatives['qid'].nunique()} topics: {path}")
-    if training_lists is not None:
+    passages = passages_of(loaded, index)
+    settings = {"command": "mine", **_mined_from(loaded, passages, lists, split, seed)}
+    outputs = [output] if training_lists is None else [output, training_lists]
+    missing = [path for path in outputs if not is_made(path, settings)]
+    if not missing:
+        return
+    candidates = lists.candidates(loaded, passages, split, index, seed)
+    for path in missing:
+        record_made(path, settings)
+    if output in missing:
+        negatives = candidates[(candidates["label"] < 1) & (candidates["source"] != JUDGED)]
+        negatives = negatives.assign(score=-negatives["source_rank"].astype(float))
+        where = write_negatives(negatives, output)
+        print(f"{len(negatives)} negatives of {negatives['qid'].nunique()} topics: {where}")
+    if training_lists in missing:
         chosen = lists.lists(candidates, seed)
-        Path(training_lists).parent.mkdir(parents=True, exist_ok=True)
-        chosen.to_json(training_lists, force_ascii=False)
+        with replacing(Path(str(training_lists))) as writing:
+            chosen.to_json(writing, force_ascii=False)
         print(f"{len(chosen)} training lists: {training_lists}")
+
+
+def _mined_from(
+    collection: Collection, passages: Passages, lists: ListConfig, split: str, seed: int
+) -> dict[str, Any]:
+    """What mined lists depend on."""
+    own = {"negatives": identity(collection.negatives(split))} if "collection" in lists.sources else {}
+    return {
+        "passages": passages.fingerprint, "topics": digest_of(collection, split), **own,
+        "lists": lists.settings(), "split": split, "seed": seed,
+    }  # fmt: skip
 
 
 def train(
@@ -157,7 +197,7 @@ def train(
 
     Args:
         collection: a folder or an ir_datasets id
-        output: where the encoder goes
+        output: where the encoder goes; what it was made from goes beside it
         lists: what is mined, left out and graded
         encoder: where to start: minilm, static-minilm, a folder, a name on the hub
         loss: any loss that larpo-ir losses prints
@@ -172,19 +212,32 @@ def train(
         seed: of lists and training
     """
     begin = Encoder(encoder)
-    chosen = _training_lists(collection, lists, training_lists, split, index, seed)
+    chosen, lists_from = _training_lists(collection, lists, training_lists, split, index, seed)
+    settings = {
+        "command": "train", "encoder": begin.fingerprint, "lists": lists_from, "loss": identity(get_loss(loss)),
+        "temperature": temperature, "reference": reference, "beta": beta, "in_batch": in_batch, "seed": seed,
+        "training": training,
+    }  # fmt: skip
+    if reference not in (None, "start"):
+        settings["reference_weights"] = Encoder(str(reference)).fingerprint
+    if is_made(output, settings):
+        return
     trained = train_retriever(
         begin,
-        chosen,
+        chosen(),
         loss,
         temperature,
         reference,
         beta=beta,
         in_batch=in_batch,
         seed=seed,
-        **(training or {}),
+        **_extra(training),
     )
-    print(f"encoder, trained on {len(chosen)} lists: {trained.save(output)}")
+    if is_main_process():
+        record_made(output, settings)
+        with written_whole(output) as filling:
+            trained.save(filling)
+    print(f"encoder, trained on {len(chosen())} lists: {output}")
 
 
 def train_reranker(
@@ -203,7 +256,7 @@ def train_reranker(
 
     Args:
         collection: a folder or an ir_datasets id
-        output: where the cross-encoder goes
+        output: where the cross-encoder goes; what it was made from goes beside it
         lists: what is mined, left out and graded
         model: where to start: minilm, a folder, a name on the hub
         loss: binary, a listwise loss of sentence-transformers, or a loss that larpo-ir losses prints
@@ -213,10 +266,19 @@ def train_reranker(
         training: further arguments of retrieval_bridge.rerank.train_cross_encoder
         seed: of lists and training
     """
-    chosen = _training_lists(collection, lists, training_lists, split, index, seed)
-    trained = train_cross_encoder(model, chosen, loss=loss, seed=seed, **_extra(training))
-    trained.save_pretrained(output)
-    print(f"cross-encoder, trained on {len(chosen)} lists: {output}")
+    chosen, lists_from = _training_lists(collection, lists, training_lists, split, index, seed)
+    settings = {
+        "command": "train-reranker", "model": weights_of(model, reranks=True), "lists": lists_from,
+        "loss": identity(get_loss(loss)) if loss in available_losses() else loss, "seed": seed, "training": training,
+    }  # fmt: skip
+    if is_made(output, settings):
+        return
+    trained = train_cross_encoder(model, chosen(), loss=loss, seed=seed, **_extra(training))
+    if is_main_process():
+        record_made(output, settings)
+        with written_whole(output) as filling:
+            trained.save_pretrained(str(filling))
+    print(f"cross-encoder, trained on {len(chosen())} lists: {output}")
 
 
 def align(
@@ -287,7 +349,8 @@ def evaluate(
     changeable = [name for name in conditions if any(Path(part.split("%")[0].strip()).exists() for part in
                                                      name.split(">>"))]  # fmt: skip
     again = [*changeable, *(name for name in conditions if name not in (systems or ["bm25"]))]
-    result = study("system", conditions, output, seeds=1, settings=settings, again=again)
+    of_systems = {name: made_of(name) for name in systems or ([] if runs else ["bm25"]) if name not in again}
+    result = study("system", conditions, output, seeds=1, settings=settings, made_of=of_systems, again=again)
     print(markdown_table(result.table()), end="")
     print(f"written: {output}/table.md, summary.csv, significance.csv, figure.png")
 
@@ -351,12 +414,27 @@ def _extra(training: dict[str, Any] | None) -> dict[str, Any]:
 
 def _training_lists(
     collection: str, lists: ListConfig, path: str | None, split: str, index: str | None, seed: int
-) -> Any:
+) -> tuple[Callable[[], Any], Any]:
+    """Training lists, read or mined when they are asked for, and what they are made from."""
     if path is not None:
-        return read_lists(path)
+        given = read_lists(path)
+        return lambda: given, identity(given)
     loaded = load_collection(collection)
-    candidates = lists.candidates(loaded, passages_of(loaded, index), split, index, seed)
-    return lists.lists(candidates, seed)
+    passages = passages_of(loaded, index)
+
+    @cache
+    def mined() -> Any:
+        return lists.lists(lists.candidates(loaded, passages, split, index, seed), seed)
+
+    return mined, _mined_from(loaded, passages, lists, split, seed)
+
+
+def is_made(output: str, settings: dict[str, Any]) -> bool:
+    """`larpo_ir.rundir.made_already`, which says so."""
+    if not made_already(output, settings):
+        return False
+    print(f"{output} is there already, made from the same; delete it to make it again")
+    return True
 
 
 def system_condition(

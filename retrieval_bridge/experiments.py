@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyterrier as pt
 
+from larpo_ir.identity import digest_rows
 from larpo_ir.losses import get_loss
 from larpo_ir.measures import evaluate_per_query
 from larpo_ir.report import count
 from larpo_ir.results import write_atomically, write_run
 from larpo_ir.studies import Condition, Study, study
+from larpo_ir.trec import read_run
 from retrieval_bridge.collections import Collection
 from retrieval_bridge.dense import DenseRetriever
 from retrieval_bridge.encoders import Encoder
@@ -104,6 +106,11 @@ class Experiment:
         return condition
 
 
+def digest_of_candidates(candidates: pd.DataFrame) -> str:
+    """What lists are chosen from, beside the passages' texts."""
+    return digest_rows(candidates, ["qid", "docno", "score", "label", "source", "source_rank"])
+
+
 def lists_per_seed(candidates: pd.DataFrame, config: ListConfig) -> Callable[[int], Dataset]:
     """The training lists of a seed, the same for every condition that asks."""
     made: dict[int, Dataset] = {}
@@ -136,10 +143,12 @@ def compare_losses(
     lists = lists_per_seed(candidates, config)
     conditions = {START: experiment.start()}
     conditions |= {name: experiment.trained(lists, name, **options) for name in names}
-    defaults = {"reference": None, "beta": 1.0, "in_batch": False}
+    known = {"reference": None, "beta": 1.0, "in_batch": False, **options}
+    if known["reference"] not in (None, "start"):
+        known["reference_weights"] = Encoder(known["reference"]).fingerprint
     result = study(
         "loss", conditions, output, seeds=seeds, baseline=START, fixed=[START],
-        settings=experiment.settings(lists=config.settings(), **{**defaults, **options}),
+        settings=experiment.settings(lists=config.settings(), candidates=digest_of_candidates(candidates), **known),
         note=f"{len(lists(0))} lists of {1 + config.num_negatives} passages, {count(seeds, 'seed')}, measured on "
         f"{len(experiment.topics)} topics of {experiment.split}.\n",
     )  # fmt: skip
@@ -169,7 +178,9 @@ def significance(
 
 
 def _run(path: Path, topics: pd.DataFrame) -> pd.DataFrame:
-    return pt.io.read_results(str(path)).merge(topics[["qid", "query"]], on="qid")
+    if not path.stat().st_size:  # nothing was found
+        return pd.DataFrame({name: [] for name in ("qid", "docno", "score", "rank", "query")})
+    return read_run(path).merge(topics[["qid", "query"]], on="qid")
 
 
 def _measures(names: Iterable[str]) -> Mapping[Any, None]:

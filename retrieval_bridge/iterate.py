@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from larpo_ir.distributed import num_processes
+from larpo_ir.identity import identity
 from larpo_ir.losses import get_loss
 from larpo_ir.measures import evaluate_per_query
 from larpo_ir.negatives import Sampler, sample_lists
@@ -122,19 +123,14 @@ def align_retriever(
         raise ValueError("align_retriever works in one process; start it without accelerate or torchrun")
     directory = RunDirectory(config.output_dir)
     start = Encoder(encoder)
+    passages = passages_of(collection)
     settings = {
-        **dataclasses.asdict(config),
-        "sampler": repr(config.sampler),
-        "judges": [repr(judge) for judge in judges],
-    }
-    settings |= {
-        "encoder": start.fingerprint,
-        "collection": digest_of(collection, train, evaluate),
-        "train": train,
-        "evaluate": evaluate,
-    }
+        **dataclasses.asdict(config), "sampler": identity(config.sampler), "judges": identity(list(judges)),
+        "encoder": start.fingerprint, "passages": passages.fingerprint,
+        "collection": digest_of(collection, train, evaluate), "train": train, "evaluate": evaluate,
+    }  # fmt: skip
     directory.claim(settings, free={"output_dir", "iterations"})
-    run = _Iterations(directory, collection, config, train, evaluate, judges)
+    run = _Iterations(directory, collection, passages, config, train, evaluate, judges)
     current, rows, per_query = start, [], []
     for iteration in range(config.iterations + 1):
         done = directory.iteration(iteration)
@@ -164,13 +160,14 @@ class _Iterations:
         self,
         directory: RunDirectory,
         collection: Collection,
+        passages: Passages,
         config: IterativeConfig,
         train: str,
         evaluate: str,
         judges: Sequence[pt.Transformer],
     ) -> None:
         self.directory, self.config, self.judges = directory, config, judges
-        self.passages: Passages = passages_of(collection)
+        self.passages = passages
         self.topics, self.qrels = collection.topics(train), collection.qrels(train)
         self.held_out, self.judgements = collection.topics(evaluate), collection.qrels(evaluate)
         self.pool = CandidatePool()

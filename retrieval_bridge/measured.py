@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
+from larpo_ir.identity import digest, digest_rows
 
 if TYPE_CHECKING:
     from retrieval_bridge.collections import Collection
@@ -51,11 +53,18 @@ def check_measures(measures: Iterable[str]) -> list[str]:
 
 
 def digest_of(collection: Collection, *splits: str | None) -> str:
-    """16 hexadecimal digits of topics and qrels: what a result on these splits depends on, besides the passages."""
+    """16 hexadecimal digits of topics, their answers and qrels: what a result depends on, besides the passages."""
+    frames = (frame for split in splits for frame in (collection.topics(split), collection.qrels(split)))
+    return digest(*map(digest_rows, frames))
+
+
+def stamp_of(path: str | os.PathLike[str]) -> str:
+    """16 hexadecimal digits of the content of a file or of all files of a folder."""
     import xxhash
 
-    digest = xxhash.xxh3_64()
-    for split in splits:
-        for frame in (collection.topics(split)[["qid", "query"]], collection.qrels(split)):
-            digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
-    return str(digest.hexdigest())
+    root, hashed = Path(path), xxhash.xxh3_64()
+    for file in sorted(root.rglob("*")) if root.is_dir() else [root]:
+        if file.is_file():
+            hashed.update(f"{file.relative_to(root)}\n".encode())
+            hashed.update(file.read_bytes())
+    return str(hashed.hexdigest())

@@ -23,7 +23,7 @@ import pandas as pd
 
 from larpo_ir.results import rank_results, write_atomically
 from larpo_ir.text_files import first_line
-from retrieval_bridge.rows import string_of
+from retrieval_bridge.rows import string_of, written_at
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -116,7 +116,7 @@ class Passages:
             name = getattr(corpus, "name", "")
             manifest = {
                 "name": name, "passages": len(ids), "fingerprint": content.hexdigest(), "empty": len(empty),
-                "source": source, "written": _stamp(filling / "data.arrow"),
+                "source": source, "written": written_at(filling / "data.arrow"),
             }  # fmt: skip
             (filling / MANIFEST).write_text(json.dumps(manifest) + "\n", encoding="utf-8")
             del dataset
@@ -149,9 +149,9 @@ class Passages:
             )  # fmt: skip
             if len(dataset) != manifest["passages"]:
                 raise ValueError(f"{len(dataset)} passages instead of {manifest['passages']}")
-            if manifest.get("written") != _stamp(data):  # copied, or damaged
+            if manifest.get("written") != written_at(data):  # copied, or damaged
                 passages._verify()
-                passages.note(written=_stamp(data))
+                passages.note(written=written_at(data))
         except Exception as error:  # JSON's, of its content, Arrow's: damage has many names
             raise ValueError(
                 f"{directory}: these passages are damaged ({first_line(error)}); delete the folder and index again"
@@ -225,11 +225,6 @@ class Fingerprint:
 
     def hexdigest(self) -> str:
         return str(self._digest.hexdigest())
-
-
-def _stamp(path: Path) -> list[int]:
-    stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns]
 
 
 def checked(row: Mapping[str, Any]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from larpo_ir.lists import check_lists, completion_text, prompt_text
 from larpo_ir.losses import RankingLoss, available_losses, get_loss
 from larpo_ir.rewards.reranker import Reranker, describe
-from retrieval_bridge.encoders import minilm_folder, not_loaded
+from retrieval_bridge.encoders import minilm_folder, not_loaded, tokens_of
 from retrieval_bridge.passages import full_text
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ class CrossEncoderReranker(Reranker):
             raise ValueError(f"{self.name}: batch_size is {batch_size}; it must be at least 1")
         self.model = load_cross_encoder(model, max_length)
         self.batch_size, self.bf16 = batch_size, bf16
+        # beside the weights, what a run's identity (`larpo_ir.identity`) needs to know of the model
+        self.tokens, self.max_length = tokens_of(self.model), self.model.max_seq_length
         if bf16:
             # Logits of 8 bits would tie.
             self.model.set_keep_in_fp32_modules(

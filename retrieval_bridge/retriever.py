@@ -18,6 +18,7 @@ from larpo_ir.identity import digest
 from larpo_ir.results import require_columns, write_atomically
 from retrieval_bridge.passages import INDEX as MANIFEST
 from retrieval_bridge.passages import RESULTS, Passages, results_frame
+from retrieval_bridge.rows import written_at
 
 Found = tuple[list[np.ndarray], list[np.ndarray]]
 
@@ -144,7 +145,7 @@ def _differences(folder: Path, wanted: Mapping[str, Any]) -> Iterator[tuple[str,
 def sealed(folder: Path) -> dict[str, list[Any]]:
     """Of every file in a folder but the manifest: size, time of the last change, hash of the content."""
     files = (file for file in sorted(folder.iterdir()) if file.is_file() and file.name != MANIFEST)
-    return {file.name: [*stamp_of(file), _hash_of(file)] for file in files}
+    return {file.name: [*written_at(file), _hash_of(file)] for file in files}
 
 
 def check_seal(folder: Path) -> None:
@@ -160,7 +161,7 @@ def check_seal(folder: Path) -> None:
         file = folder / name
         if not file.is_file():
             raise ValueError(f"{name} is missing")
-        stamp = stamp_of(file)
+        stamp = written_at(file)
         if stamp != known[:2]:
             if stamp[0] != known[0] or _hash_of(file) != known[2]:
                 raise ValueError(f"{name} has changed since it was written")
@@ -168,12 +169,6 @@ def check_seal(folder: Path) -> None:
     if copied:
         with suppress(OSError):
             write_manifest(folder, manifest)
-
-
-def stamp_of(file: Path) -> list[int]:
-    """Size and time of the last change, to the nanosecond."""
-    stat = file.stat()
-    return [stat.st_size, stat.st_mtime_ns]
 
 
 def _hash_of(file: Path) -> str:

@@ -134,11 +134,16 @@ def corpus_of(folder: Path, format_name: str) -> Path:
     return found
 
 
+def written_at(file: Path) -> list[int]:
+    """Size and time of the last change, to the nanosecond."""
+    stat = file.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
 def stamps_of(paths: Iterable[Path]) -> dict[str, list[int]]:
-    """Size and time of the last change, to the nanosecond, of files and of all files in folders."""
+    """`written_at` of files and of all files in folders."""
     files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
-    stats = {str(file.resolve()): file.stat() for file in files if file.is_file()}
-    return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
+    return {str(file.resolve()): written_at(file) for file in files if file.is_file()}
 
 
 def read_corpus(path: str | os.PathLike[str]) -> Iterator[Passage]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 import pyterrier as pt
 
 from larpo_ir.negatives import sample_lists
+from retrieval_bridge.measured import stamp_of
 from retrieval_bridge.mining import (
     AnswerGrades,
     Listed,
@@ -22,7 +22,7 @@ from retrieval_bridge.mining import (
     read_negatives,
 )
 from retrieval_bridge.passages import Passages
-from retrieval_bridge.systems import system
+from retrieval_bridge.systems import made_of, system, weights_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -93,7 +93,7 @@ class ListConfig:
                 sources[name] = Listed(
                     collection.negatives(split), passages, f"the negatives of {collection.name}"
                 )
-            elif os.path.splitext(name)[1] in (".trec", ".tsv", ".jsonl", ".run"):
+            elif _is_file(name):
                 sources[name] = Listed(read_negatives(name), passages, name)
             else:
                 options = {"number": self.depth, "seed": seed} if name == "random" else {}
@@ -117,25 +117,24 @@ class ListConfig:
         return judges if grade is None else [*judges, grade]
 
     def settings(self) -> dict[str, Any]:
-        """What lists depend on: the fields, and of folders and files among them, what lies there now."""
-        paths = [name for name in [*self.sources, self.cross_encoder or ""] if os.path.exists(name)]
-        return {**asdict(self), "content": {path: stamp_of(path) for path in paths}}
+        """What lists depend on: the fields, and what the files, folders and models among them hold now."""
+        content = {
+            name: made_of(name) for name in self.sources if name not in OF_COLLECTION and not _is_file(name)
+        }
+        content |= {name: {name: stamp_of(name)} for name in self.sources if _is_file(name)}
+        if self.cross_encoder is not None:
+            content[self.cross_encoder] = {self.cross_encoder: weights_of(self.cross_encoder, reranks=True)}
+        return {**asdict(self), "content": {name: parts for name, parts in content.items() if parts}}
 
     def lists(self, candidates: pd.DataFrame, seed: int = 0) -> Dataset:
         """Training lists of all topics, as `larpo_ir.negatives.sample_lists` makes them."""
         return sample_lists(candidates, self.sampler(), seed)
 
 
-def stamp_of(path: str | os.PathLike[str]) -> str:
-    """16 hexadecimal digits of the content of a file or of all files of a folder."""
-    import xxhash
-
-    root, digest = Path(path), xxhash.xxh3_64()
-    for file in sorted(root.rglob("*")) if root.is_dir() else [root]:
-        if file.is_file():
-            digest.update(f"{file.relative_to(root)}\n".encode())
-            digest.update(file.read_bytes())
-    return str(digest.hexdigest())
+def _is_file(source: str) -> bool:
+    """Whether a source is a file of negatives."""
+    return os.path.splitext(source)[1] in (".trec", ".tsv", ".jsonl", ".run")
 
 
+OF_COLLECTION = ("in_batch", "collection")
 GRADES = ("qrels", "answers", "cross_encoder")

@@ -15,6 +15,8 @@ from typing import Any
 
 import pyterrier as pt
 
+from larpo_ir.identity import digest, identity
+from retrieval_bridge.measured import stamp_of
 from retrieval_bridge.passages import Passages
 
 CUT = 100  # results of a retriever that a cross-encoder reads, where no cut is given
@@ -51,6 +53,29 @@ def system(
     return pipeline
 
 
+def made_of(expression: str) -> dict[str, str]:
+    """What the names of encoders and cross-encoders in an expression stand for now: hashes of weights or of files."""
+    names = [_cut(part, expression)[0] for part in expression.split(">>")]
+    return {
+        name: weights_of(name, reranks=place > 0) for place, name in enumerate(names) if name not in NAMED
+    }
+
+
+def weights_of(name: str, reranks: bool = False) -> str:
+    """A hash of the model that a name stands for: of a folder's files, or of what is loaded by that name."""
+    if os.path.exists(name):
+        return stamp_of(name)
+    from retrieval_bridge.encoders import Encoder, minilm_folder
+
+    if not reranks:
+        return Encoder(name).fingerprint
+    if name == "minilm":  # whose head is drawn at random
+        return stamp_of(minilm_folder())
+    from retrieval_bridge.rerank import CrossEncoderReranker
+
+    return digest(identity(CrossEncoderReranker(name)))
+
+
 def _cut(part: str, expression: str) -> tuple[str, int | None]:
     name, _, number = (piece.strip() for piece in part.partition("%"))
     if not name or (number and not number.isdigit()):
@@ -79,4 +104,5 @@ def _retriever(name: str, passages: Passages, path: Any, options: dict[str, Any]
 
 
 SPARSE = {"bm25": "bm25s", "bm25s": "bm25s", "pyserini": "pyserini"}
+NAMED = (*SPARSE, "random")
 ENCODER_OPTIONS = ("query_prefix", "passage_prefix", "batch_size", "max_length")

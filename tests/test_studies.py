@@ -88,6 +88,29 @@ def test_a_setting_that_is_no_longer_given_is_another_study(tmp_path):
         study("x", {"a": constant(0.1)}, tmp_path, seeds=1, settings={"loss": "dpo"})
 
 
+def test_a_condition_that_was_made_of_something_else_is_refused(tmp_path):
+    """Conditions may come and go; one that is there is what it was made of."""
+    conditions = {"a": constant(0.1), "b": constant(0.2)}
+    study("x", conditions, tmp_path, seeds=1, made_of={"a": {"weights": "1234"}, "b": pd.Series([1.0, 2.0])})
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(
+        ValueError, match="different run: condition a is {'weights': '1234'} there and {'weights': '5678'}"
+    ):
+        study("x", conditions, tmp_path, seeds=1, made_of={"a": {"weights": "5678"}})
+    with pytest.raises(ValueError, match="different run: condition b"):
+        study("x", conditions, tmp_path, seeds=1, made_of={"b": pd.Series([1.0, 3.0])})
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
+    more = {"a": constant(0.1), "c": constant(0.3)}
+    study("x", more, tmp_path, seeds=1, made_of={"a": {"weights": "1234"}, "c": None})
+    result = study(
+        "x", {"a": constant(0.5)}, tmp_path, seeds=1, made_of={"a": {"weights": "5678"}}, again=["a"]
+    )
+    assert result.summary()["mean"].tolist() == pytest.approx([0.5, 0.5])
+    with pytest.raises(ValueError, match="condition a is {'weights': '5678'} there and"):
+        study("x", more, tmp_path, seeds=1, made_of={"a": {"weights": "1234"}})
+    study("x", conditions, tmp_path, seeds=1, made_of={"b": pd.Series([1.0, 2.0])})
+
+
 def test_conditions_can_be_run_again(tmp_path):
     study("x", {"a": constant(0.1), "b": constant(0.1)}, tmp_path, seeds=1)
     result = study("x", {"a": constant(0.2), "b": constant(0.2)}, tmp_path, seeds=1, again=["b"])

@@ -26,7 +26,9 @@ from larpo_ir.results import write_atomically
 from larpo_ir.rundir import RunDirectory
 from larpo_ir.significance import compare, holm
 from retrieval_bridge.collections import Collection, load_collection
+from retrieval_bridge.measured import digest_of
 from retrieval_bridge.passages import Passages, passages_of
+from retrieval_bridge.systems import made_of
 
 NS = (1, 2, 4, 8, 16, 32, 64)
 SPLIT = "dev"
@@ -60,11 +62,12 @@ def recall_pass(
         seed: of the SFT policy, its problems and its samples.
         index: root folder of the indexes; None: beside the passages.
 
-    Raises `ValueError` where the folder holds the study of another collection or seed.
+    Raises `ValueError` where the folder holds the study of another collection, system or seed.
     """
     directory = RunDirectory(output)
     settings = {
-        "study": "recall_pass", "passages": passages.fingerprint, "split": SPLIT, "systems": SYSTEMS,
+        "study": "recall_pass", "passages": passages.fingerprint, "topics": digest_of(collection, SPLIT),
+        "split": SPLIT, "systems": {name: made_of(name) for name in SYSTEMS},
         "temperatures": TEMPERATURES, "tried": TRIED, "reported": REPORTED, "seed": seed,
     }  # fmt: skip
     directory.claim(settings, free=set())

@@ -9,11 +9,18 @@ from typing import Any
 
 import pandas as pd
 
+from larpo_ir.identity import identity
 from larpo_ir.pool import Memory
 from larpo_ir.report import count
 from larpo_ir.studies import Condition, Study, study
 from retrieval_bridge.commands import COMPARED_ON
-from retrieval_bridge.experiments import START, Experiment, compare_losses, lists_per_seed
+from retrieval_bridge.experiments import (
+    START,
+    Experiment,
+    compare_losses,
+    digest_of_candidates,
+    lists_per_seed,
+)
 from retrieval_bridge.iterate import IterativeConfig, align_retriever
 from retrieval_bridge.mining import LADDER, Negatives
 from retrieval_bridge.settings import ListConfig
@@ -54,18 +61,20 @@ def list_size(experiment: Experiment, output: Path, seeds: int) -> Study:
 def _of_lists(
     title: str, configs: dict[str, ListConfig], experiment: Experiment, output: Path, seeds: int
 ) -> Study:
-    conditions = {START: experiment.start()}
+    conditions, made_of = {START: experiment.start()}, {}
     for name, config in configs.items():
         candidates = config.candidates(experiment.collection, experiment.passages, experiment.train)
         conditions[name] = experiment.trained(lists_per_seed(candidates, config), STUDIED)
+        made_of[name] = digest_of_candidates(candidates)
     settings = experiment.settings(
         lists={name: config.settings() for name, config in configs.items()}, loss=STUDIED
     )
     topics = f"{len(experiment.topics)} topics of {experiment.split}"
     note = f"{STUDIED} loss, {count(seeds, 'seed')}, measured on {topics}.\n"
     return study(
-        title, conditions, output, seeds=seeds, baseline=START, fixed=[START], settings=settings, note=note
-    )
+        title, conditions, output, seeds=seeds, baseline=START, fixed=[START], settings=settings, made_of=made_of,
+        note=note,
+    )  # fmt: skip
 
 
 def memory(experiment: Experiment, output: Path, seeds: int) -> Study:
@@ -97,7 +106,7 @@ def memory(experiment: Experiment, output: Path, seeds: int) -> Study:
     )
     return study(
         "memory", conditions, output, seeds=seeds, baseline=START, fixed=[START],
-        settings=experiment.settings(loop={name: repr(value) for name, value in LOOP.items()}), note=note,
+        settings=experiment.settings(loop=identity(LOOP)), note=note,
     )  # fmt: skip
 
 

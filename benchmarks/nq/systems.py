@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from larpo_ir.rundir import made_already, record_made
 from larpo_ir.studies import Study, study
 from retrieval_bridge.collections import Collection
 from retrieval_bridge.commands import system_condition
 from retrieval_bridge.experiments import MEASURES
+from retrieval_bridge.measured import digest_of
 from retrieval_bridge.passages import Passages, written_whole
 from retrieval_bridge.rerank import train_cross_encoder
 from retrieval_bridge.settings import ListConfig
+from retrieval_bridge.systems import made_of, weights_of
 
 RERANKED = 50  # passages of BM25 that the cross-encoder reads
 LISTS = ListConfig(sources=["bm25"], depth=30, num_negatives=4, without_answers=True)
@@ -30,10 +32,15 @@ def measure_systems(
 ) -> Study:
     """Measures of each system on a split; the cross-encoder is trained on `train` unless it is there."""
     reranker = output.parent / "cross-encoder"
-    if not reranker.exists():
+    of_reranker = {
+        "passages": passages.fingerprint, "topics": digest_of(collection, "train"), "lists": LISTS.settings(),
+        "start": weights_of("minilm", reranks=True), "training": TRAINING,
+    }  # fmt: skip
+    if not made_already(reranker, of_reranker):
         start = time.monotonic()
         lists = LISTS.lists(LISTS.candidates(collection, passages, "train", index))
         trained = train_cross_encoder("minilm", lists, disable_tqdm=True, **TRAINING)
+        record_made(reranker, of_reranker)
         with written_whole(reranker) as filling:
             trained.save_pretrained(str(filling))
         minutes = (time.monotonic() - start) / 60
@@ -54,9 +61,11 @@ def measure_systems(
         for name, expression in expressions.items()
     }
     settings = {
-        "passages": passages.fingerprint, "split": split, "cross-encoder": {**asdict(LISTS), **TRAINING},
+        "passages": passages.fingerprint, "topics": digest_of(collection, split), "split": split,
+        "measures": list(MEASURES),
     }  # fmt: skip
     return study(
         "system", conditions, output, seeds=1, settings=settings,
+        made_of={name: sorted(made_of(expression).values()) for name, expression in expressions.items()},
         note=f"{len(passages)} passages, {len(topics)} topics of {split}; mean and 95 % bootstrap interval.\n",
     )  # fmt: skip
