@@ -86,6 +86,8 @@ def _run(program: str, commands: Commands, command: str, arguments: list[str]) -
         given = parser.instantiate(parser.parse_args(arguments))
     except (ArgumentError, ValueError) as error:
         raise ValueError(_in_short(str(error), commands[command][1])) from error
+    except (TypeError, AttributeError) as error:  # a value of a kind that nobody expects at that place
+        raise ValueError(f"{command}: an option has a value of the wrong kind: {error}") from error
     _, home, action = commands[command]
     module, name = home.split(":")
     call = getattr(importlib.import_module(module), name) if isinstance(action, str) else action

@@ -84,7 +84,12 @@ def generate(
     if examples is not None:
         generator = generator.replace(few_shot=read_examples(examples, num_examples))
     asked = read(topics)
-    made_from = {"command": "generate", "generator": identity(generator), "topics": identity(asked)}
+    made_from = {
+        "command": "generate",
+        "generator": identity(generator),
+        "topics": identity(asked),
+        "first_prompt": generator.as_read(generator.prompts(asked[:1])[0], f"query {asked['qid'].iloc[0]}"),
+    }
     if _made(output, made_from):
         return
     results = generator.transform(asked)

@@ -15,6 +15,7 @@ import copy
 import hashlib
 import logging
 import math
+import numbers
 import os
 import warnings
 from abc import abstractmethod
@@ -40,6 +41,7 @@ from larpo_ir.distributed import (
     num_processes,
     share,
 )
+from larpo_ir.options import whole
 from larpo_ir.prompting import Prompting, asked_in, key_of, one_prompt_each, prompting_for
 from larpo_ir.results import docno_of, require_columns
 from larpo_ir.scoring import context_length
@@ -147,9 +149,9 @@ class ResponseGenerator(pt.Transformer):
 
     def _validate(self) -> None:
         for option, least in self.LEAST.items():
-            if getattr(self, option) < least:
-                raise ValueError(f"{option} must be at least {least}, got {getattr(self, option)}")
-        if not self.temperatures or not all(0 <= t < math.inf for t in self.temperatures):
+            whole(getattr(self, option), option, least)
+        given = np.atleast_1d(np.asarray(self.temperature, dtype=object)).ravel()
+        if not len(given) or not all(isinstance(t, numbers.Real) and 0 <= t < math.inf for t in given):
             raise ValueError(
                 f"temperature must be one or several numbers of at least 0, got {self.temperature!r}"
             )

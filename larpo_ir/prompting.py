@@ -6,7 +6,8 @@ template. What is *asked*, a topic's `prompt` or else its `query`, becomes a pro
 * a string is a user turn where the tokenizer has a chat template, and text to be continued where it has none; `chat`
   says otherwise. A string that carries the template's own markers is a prompt already, and stays as it is.
 * `system` is the first message, or text in front; `few_shot` are pairs of a question and its answer, as turns, or as
-  text in front; `prompt_format` is how a question is written, such as `Question: {query}\\nAnswer:`.
+  text in front (one that asks the very question is left out); `prompt_format` is how a question is written, such as
+  `Question: {query}\\nAnswer:`.
 * a chat stays as it is, but for `system` and `few_shot`, which it gets unless it has a system message, or begins with
   these turns. For a tokenizer without a template a chat of one user message is its text; of others it reads none.
 
@@ -98,8 +99,12 @@ class Prompting:
         if self.as_chat:
             return self._in_front([{"role": "user", "content": self._written(asked)}])
         before = f"{self.system}\n\n" if self.system else ""
-        before += "".join(f"{self._written(question)} {answer}\n\n" for question, answer in self.few_shot)
+        before += "".join(f"{self._written(q)} {answer}\n\n" for q, answer in self._shown_before(asked))
         return asked if before and asked.startswith(before) else before + self._written(asked)
+
+    def _shown_before(self, asked: str) -> list[Sequence[str]]:
+        """The examples, without the one that is what is asked: its answer would be given away."""
+        return [pair for pair in self.few_shot if asked not in (pair[0], self._written(pair[0]))]
 
     def _written(self, query: str) -> str:
         head, tail = self.prompt_format.format(query="\0").split("\0")
@@ -114,7 +119,7 @@ class Prompting:
             first = [{"role": "system", "content": self.system}]
         shown: Messages = [
             {"role": role, "content": text}
-            for question, answer in self.few_shot
+            for question, answer in self._shown_before(turns[-1]["content"])
             for role, text in (("user", self._written(question)), ("assistant", answer))
         ]
         return [*first, *([] if turns[: len(shown)] == shown else shown), *turns]

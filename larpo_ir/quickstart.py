@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from larpo_ir.options import whole
 from larpo_ir.results import rank_results, write_atomically
 from larpo_ir.workers import idle_cores, one_thread, side_by_side
 
@@ -58,8 +59,7 @@ class QuickstartConfig:
             "num_candidates",
             "iterations",
         ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            whole(getattr(self, name), name, 1)
         for objective in self.objectives:
             get_objective(objective)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from larpo_ir.negatives import Sampler, TopBottom, get_sampler
+from larpo_ir.options import folder, like_the_default, mapping, number, one_of, whole
 from larpo_ir.trainer import LarPOConfig
 
 MEMORIES = ("current", "previous", "all")
@@ -65,29 +66,48 @@ class AlignConfig:
     task: str = ""
 
     def __post_init__(self) -> None:
+        self.output_dir = folder(self.output_dir, "output_dir")
         for name in ("iterations", "num_candidates", "eval_samples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not isinstance(self.memory, int) and self.memory not in MEMORIES:
+            whole(getattr(self, name), name, 1)
+        whole(self.seed, "seed", 0)
+        if self.prompts_per_iteration is not None:
+            whole(self.prompts_per_iteration, "prompts_per_iteration", 1)
+        number(self.eval_temperature, "eval_temperature", 0)
+        if self.correct_at is not None:
+            number(self.correct_at, "correct_at")
+        if isinstance(self.memory, int) and not isinstance(self.memory, bool):
+            whole(self.memory, "memory", 0)
+        elif self.memory not in MEMORIES:
             raise ValueError(
                 f"unknown memory {self.memory!r}; choose {', '.join(MEMORIES)} or a number of iterations"
             )
-        if self.evaluate not in EVALUATED:
-            raise ValueError(f"unknown evaluate {self.evaluate!r}; choose one of {', '.join(EVALUATED)}")
-        if self.reference not in REFERENCES:
-            raise ValueError(f"unknown reference {self.reference!r}; choose one of {', '.join(REFERENCES)}")
-        if isinstance(self.temperatures, list) and not self.temperatures:
-            raise ValueError("temperatures is empty; give one number, or one entry per iteration")
-        unknown = set(self.training) - {f.name for f in dataclasses.fields(LarPOConfig)}
+        one_of(self.evaluate, "evaluate", EVALUATED)
+        one_of(self.reference, "reference", REFERENCES)
+        self._check_temperatures()
+        mapping(self.objective_parameters, "objective_parameters")
+        fields = {option.name: option for option in dataclasses.fields(LarPOConfig)}
+        unknown = set(mapping(self.training, "training")) - set(fields)
         if unknown:
             raise ValueError(
                 f"training has no setting {', '.join(sorted(unknown))}; it takes the fields of LarPOConfig"
             )
+        self.training = {
+            name: like_the_default(value, fields[name], f"training.{name}")
+            for name, value in self.training.items()
+        }
         if "chat" in self.training:
             raise ValueError("training.chat is said by the generator here: give it generator.chat")
         if isinstance(self.sampler, str):
             self.sampler = get_sampler(self.sampler)
         self.training_arguments(0, Path(self.output_dir))
+
+    def _check_temperatures(self) -> None:
+        if isinstance(self.temperatures, list) and not self.temperatures:
+            raise ValueError("temperatures is empty; give one number, or one entry per iteration")
+        entries = self.temperatures if isinstance(self.temperatures, list) else [self.temperatures]
+        for entry in entries:
+            for value in entry if isinstance(entry, list) and entry else [entry]:
+                number(value, "temperatures", 0)
 
     def temperature(self, iteration: int) -> float | list[float]:
         if not isinstance(self.temperatures, list):
