@@ -14,7 +14,8 @@ that applies decides:
 8. **The one option whose text occurs**, where it is not a part of a longer one that does, and is not denied.
 9. **The one letter that stands alone** in a response of a single line (`Definitely B.`).
 
-What remains chooses nothing: nothing is guessed. `A` and `I` before a word in lower case are words. A small letter
+What remains chooses nothing: nothing is guessed. What a question asks for is not looked at: `A is incorrect` denies A,
+also where the incorrect statement is asked for. `A` and `I` before a word in lower case are words. A small letter
 is read where it can be no word: `(b)`, `b)`, and `b` at the end of a line or an announcement.
 """
 
@@ -60,9 +61,10 @@ _SEVERAL = rf"{_NAMED}(?:{_AND}{_NAMED}){{0,25}}"
 # `rather than A, B` denies A alone.
 _UP_TO_OR = rf"{_NAMED}(?:(?:\s*,\s*{_NAMED}){{0,25}}\s*,?\s*\b(?:and|or|nor)\s+{_NAMED})?"
 _DENYING = (
-    r"(?:\bnot|\b(?:is|was|are|were|ca|could|wo|would|do|does)n['’]t|\bcannot|\bnever|\bneither|\bnor|\brather\s+than"
-    r"|\binstead\s+of|\bthere\s+is\s+no|\bunlike|\b(?:rul(?:e|es|ed|ing)|cross(?:es|ed|ing)?)\s+out|\beliminat(?:e|es|ed|ing)"
-    r"|\bexclud(?:e|es|ed|ing)|\bexcept|\bthan)(?:\s+(?:be|choose|pick|select|say|both|either|just))*"
+    r"(?:\bnot|\b(?:is|was|are|were|ca|could|wo|would|do|does|did)n['’]t|\bcannot|\bnever|\bnor|\brather\s+than|\bthan"
+    r"|\binstead\s+of|\bunlike|\bexcept|\bthere\s+is\s+no|\bdoubt|\bunlikely|\b(?:rul(?:e|es|ed|ing)|cross(?:es|ed|ing)?)"
+    r"\s+out|\beliminat(?:e|es|ed|ing)|\bexclud(?:e|es|ed|ing))"
+    r"(?:\s+(?:be|choose|pick|select|say|both|either|just|think|believe|that|it['’]s|it\s+is|the\s+answer\s+is)){0,4}"
 )
 _VERB = (
     r"(?:is|are|was|were|seems?|looks?|can|ca(?=n['’]t)|wo(?=n['’]t)|could|would|do|does|must)"
@@ -73,9 +75,11 @@ _BAD = (
     r"|irrelevant)\b)(?:\s+(?:the|a|an|correct|right|best|good|true|answer|option|choice|one)\b)*"
 )
 _DENIED = re.compile(
-    rf"(?i:{_DENYING})\s+{_UP_TO_OR}|{_SEVERAL}\s+(?i:{_VERB}{_BAD})"
-    rf"|{_SEVERAL}\s*[:–—-]\s*(?i:wrong|incorrect|false|no)\b"
+    rf"(?i:{_DENYING})\s+{_UP_TO_OR}|(?i:\b(?:neither|none\s+of))\s+{_SEVERAL}|{_SEVERAL}\s+(?i:{_VERB}{_BAD})"
 )
+# `A: no`, unless an option itself is `No`.
+_CALLED_WRONG = re.compile(rf"{_SEVERAL}\s*[:?–—-]\s*(?i:wrong|incorrect|false|no)\b")
+_NEGATIVE_OPTION = re.compile(r"\W*(?:wrong|incorrect|false|no|not)\b", re.IGNORECASE)
 
 # --- What is announced -------------------------------------------------------------------------------------------
 
@@ -100,25 +104,28 @@ _ANNOUNCING = [
     re.compile(rf"{_SUBJECT}{_ASIDE}{_IS}\s*{_FILLER}", re.IGNORECASE),
     re.compile(r"\\f?boxed\s*\{\s*|<answer>\s*|\[\[(?=[A-Z]\]\])", re.IGNORECASE),
     re.compile(  # A… no, B
-        r"(?:(?<=[.,;!?…—–-])\s*no[,.;:!…—–-]+|\b(?:wait|actually|sorry|correction|or\s+rather|I\s+mean|make\s+that"
-        rf"|scratch\s+that|on\s+second\s+thought)\b[,.;:!…—–-]*)\s+(?:(?:no|actually|it['’]s|it\s+is)\b,?\s+)?{_FILLER}",
+        r"(?:(?<=[.,;!?…—–-])\s*no[,.;:!…—–-]+|\b(?:wait|actually|sorry|oops|correction|or\s+rather|I\s+mean|I\s+meant"
+        rf"|make\s+that|scratch\s+that|on\s+second\s+thought|changed\s+my\s+mind)\b[,.;:!…—–-]*)\s+(?:(?:no|actually|it['’]s|it\s+is)\b,?\s+)?{_FILLER}",
         re.IGNORECASE,
     ),
 ]
 _ANNOUNCING_LETTERS = re.compile(
-    r"\bI(?:['’]d|['’]ll|['’]m| would| will| am)?\s+(?:choose|chose|pick|picked|select|go(?:ing)?\s+(?:with|for)|say"
-    r"|answer|think|believe)\s+(?:that\s+)?(?:(?:it\s+is|it['’]s|it\s+must\s+be)\s+)?"
+    r"(?:\bI(?:['’]d|['’]ll|['’]m| would| will| am)?\s+|\A)(?:choose|chose|pick|picked|select"
+    r"|go(?:ing)?\s+(?:with|for)|say|answer|think|believe)\s+(?:that\s+)?(?:(?:it\s+is|it['’]s|it\s+must\s+be)\s+)?"
     rf"{_FILLER}|\b(?:it|this|that)(?:\s+(?:is|must\s+be|should\s+be|has\s+to\s+be)|['’]s)\s+{_FILLER}"
-    rf"|\b(?:hence|thus|therefore|so|leaves|leaving|remains)\b[,:]?\s+{_FILLER}",
+    rf"|\b(?:hence|thus|therefore|so|leaves|leaving|remains)\b[,:]?\s+{_FILLER}"
+    r"|\?\s+|(?<=[.,;!?…—–-])\s*no\s+",
     re.IGNORECASE,
 )
 _ENDS = re.compile(rf"{_CLOSE}\s*(?:\Z|[.,;:!)\n—–-]|(?:because|since|as|and|but|for|which)\b)")
+_ASKED = re.compile(rf"{_CLOSE}(?:{_AND}(?:(?i:{_NOUN})\s+)?{_OPEN}[A-Z]{_CLOSE}){{0,25}}\s*\?")
 _ADVERB = r"(?:\s+(?:most\s+likely|clearly|definitely|probably|indeed|therefore|obviously|then))?"
 _BEING_RIGHT = re.compile(
     rf"(?:\b(?P<among>(?i:if|whether|unless|suppose|assuming|nor|or|and))\s+)?{_ANY}[\s,]*"
-    rf"(?i:(?:(?:is|seems|would\s+be|must\s+be|should\s+be|appears\s+to\s+be|looks){_ADVERB}\s+(?:the\s+)?"
-    rf"(?:most\s+likely\s+)?(?:right|correct|best|better|true|answer|{_NOUN}|one|most\s+(?:likely|accurate|appropriate|plausible))"
-    r"\b|it\s+is(?=\W*\Z)))(?!\s*\?)"
+    rf"(?i:(?:(?:is|seems|would\s+be|must\s+be|should\s+be|appears\s+to\s+be|looks){_ADVERB}"
+    rf"\s+(?:(?:the|my)\s+)?(?:final\s+|most\s+likely\s+)?(?:right|correct|best|better|true|answer|{_NOUN}|one"
+    r"|(?:more|most)\s+(?:likely|accurate|appropriate|plausible))"
+    r"\b|it\s+is(?=\W*\Z)|\?\s*(?:yes|correct|right)\b))(?!\s*\?)"
 )
 
 # --- Where a letter stands ---------------------------------------------------------------------------------------
@@ -140,7 +147,7 @@ _MENTIONED = re.compile(
     rf"\(([A-Za-z])\)|\b(?i:option|choice|answer)\s+({_CAPITAL}){_NO_WORD}|\*\*\(?([A-Z])[.)]?\*\*"
     r"|(?:^|\n)\s*([A-Z])[.)]\s|\b(?i:option|choice)\s+([a-z])\b"
 )
-_ALONE = re.compile(rf"(?<![A-Za-z0-9'’#+./-])({_CAPITAL}){_NO_WORD}(?! is \w|\s*\?)")
+_ALONE = re.compile(rf"(?<![A-Za-z0-9#+./-])(?<![A-Za-z]['’])({_CAPITAL}){_NO_WORD}(?! is \w|\s*\?)")
 _NAME_BEFORE = re.compile(
     r"(?:(?<=[a-z,;]\s)[A-Z][a-z]+|\b(?i:vitamin|type|plan|group|hepatitis|point|class|grade|figure|table))\s+\Z"
 )
@@ -150,9 +157,12 @@ _ONLY_LETTERS = re.compile(
     re.IGNORECASE,
 )
 _LATEX_WRAPPER = re.compile(r"\\(?:text|math|bold|mbox|hbox|underline|operatorname)[a-z]*\s*\{([^{}]*)\}")
-_LATEX_REST = re.compile(
-    r"\\(?:left|right|displaystyle|bf|rm|it|quad)(?![A-Za-z])|\\(?:[,;:! ]|(?=[()\[\]]))"
+_LATEX_REST = re.compile(  # and what is struck out
+    r"~~[^~\n]{1,80}~~|\\(?:left|right|displaystyle|bf|rm|it|quad)(?![A-Za-z])|\\(?:[,;:! ]|(?=[()\[\]]))"
 )
+
+_B_IS = re.compile(r"\b([B-Z])['’]s(?=\s+(?:the|right|correct|best|my)\b)")
+_SMALL = re.compile(r"(?:not\s+[a-z],?\s+but\s+)?[a-z]\W*", re.IGNORECASE)  # where a small letter is no word
 
 
 def chosen_option(response: str | None, options: Sequence[str]) -> str | None:
@@ -169,10 +179,15 @@ def chosen_option(response: str | None, options: Sequence[str]) -> str | None:
     text = unicodedata.normalize("NFKC", response.rpartition("</think>")[2].strip() or response).strip()
     for _ in range(2):  # a macro within a macro
         text = _LATEX_WRAPPER.sub(r"\1", text)
-    text = _LATEX_REST.sub("", text)
+    text = _B_IS.sub(r"\1 is", _LATEX_REST.sub("", text))
+    if _SMALL.fullmatch(text):
+        text = text.upper()
     if _ONLY_LETTERS.fullmatch(text) and len(set(_single_letters(text))) > 1:
         return None
-    said = _DENIED.sub(" ", text).strip()
+    said = _DENIED.sub(" ", text)
+    if not any(map(_NEGATIVE_OPTION.match, options)):
+        said = _CALLED_WRONG.sub(" ", said)
+    said = said.strip()
     if announced := list(_announced(said, letters, options)):
         return max(announced)[1] or None
     listed = _LISTED.findall(said)
@@ -220,8 +235,9 @@ def _announced(said: str, letters: str, options: Sequence[str]) -> Iterator[tupl
             match = _any.match(said, place)
             if match is not None and _letter(match) in letters:
                 end = _letter_end(match)
-                asked = said[end : end + 8].lstrip(")*]}\"' ").startswith("?")
-                if not asked and (pattern is not _ANNOUNCING_LETTERS or _ENDS.match(said, end)):
+                if not _ASKED.match(said, end) and (
+                    pattern is not _ANNOUNCING_LETTERS or _ENDS.match(said, end)
+                ):
                     yield place, "" if _others(said, match, letters) else _letter(match)
             elif (
                 pattern is not _ANNOUNCING_LETTERS
@@ -285,11 +301,18 @@ def _option_that_begins(text: str, options: Sequence[str]) -> str | None:
     return LETTERS[found[0]]
 
 
+_NO = re.compile(r"\bno\b(?!\s+\w)", re.IGNORECASE)  # `no longer` is not the option `No`
+
+
 def _option_that_occurs(text: str, options: Sequence[str]) -> str | None:
     """The one option whose text occurs and is not denied, where it is not a part of a longer one that occurs."""
     said = words(text)
     there = [(place, words(option)) for place, option in enumerate(options)]
-    there = [(place, own) for place, own in there if affirmed(own, said)]
+    there = [
+        (place, own)
+        for place, own in there
+        if affirmed(own, said) and (own != ("no",) or _NO.search(text) is not None)
+    ]
     longest = [
         place for place, own in there if not any(own != other and occurs(own, other) for _, other in there)
     ]
