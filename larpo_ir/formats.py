@@ -10,6 +10,7 @@ shows a row of each. Rules that hold for all of them:
 * The string prompt of a row whose `chosen` is a chat, beside its list of texts, is that chat up to its last answer.
 * A `system` (or `system_prompt`) column is the first message of the prompt, which is then a chat, also where it is
   empty; where it holds null it counts as absent.
+* A string prompt that a chat template has written already stays a string, and so do the answers to it.
 * What a row holds that would change the prompt and is not read (`UNREAD`) is refused, unless it is empty.
 """
 
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from larpo_ir.chats import Messages, clean_chat, is_chat
+from larpo_ir.prompting import looks_templated
 from larpo_ir.records import Row
 
 REQUIRED = ("prompt", "completions", "scores")
@@ -87,8 +89,7 @@ def read_row(layout: Format, row: Row) -> Row:
         converted["prompt"], converted["completions"] = _apart(
             converted.get("prompt"), converted["completions"]
         )
-    system = next((row[column] for column in SYSTEM_COLUMNS if row.get(column) is not None), None)
-    converted["prompt"] = _with_system(_asked_of(row, converted), system)
+    converted["prompt"] = _with_system(_asked_of(row, converted), row)
     return converted
 
 
@@ -124,7 +125,9 @@ def _apart(prompt: Any, completions: list[Any]) -> tuple[Any, list[Any]]:
         return prompt, completions
     if isinstance(prompt, str):
         if all(turns[0].get("role") == "assistant" for turns in completions):
-            return [{"role": "user", "content": prompt}], completions
+            if looks_templated(prompt) and all(len(turns) == 1 for turns in completions):
+                return prompt, [turns[0].get("content") for turns in completions]
+            return _as_turn(prompt), completions
         return _shared_turns(completions)
     if is_chat(prompt) and all(turns[: len(prompt)] == prompt != turns for turns in completions):
         return prompt, [turns[len(prompt) :] for turns in completions]
@@ -173,16 +176,25 @@ def _asked_of(row: Row, converted: Row) -> Any:
         return prompt
     if chosen[-1].get("role") != "assistant":
         raise ValueError("chosen must end with an assistant message: what stands before it is the prompt")
-    return chosen[:-1] or [{"role": "user", "content": prompt}]
+    return chosen[:-1] or _as_turn(prompt)
 
 
-def _with_system(prompt: Any, system: Any) -> Any:
-    if not isinstance(system, str) or not (isinstance(prompt, str) or is_chat(prompt)):
-        return prompt
-    chat = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-    if not system or chat[0].get("role") in ("system", "developer"):
-        return chat
-    return [{"role": "system", "content": system}, *chat]
+def _as_turn(prompt: str) -> str | Messages:
+    """A string as a user's message, unless a chat template wrote it."""
+    return prompt if looks_templated(prompt) else [{"role": "user", "content": prompt}]
+
+
+def _with_system(prompt: Any, row: Row) -> Any:
+    chat = prompt
+    for column in SYSTEM_COLUMNS:
+        system = row.get(column)
+        if isinstance(system, str):
+            chat = _as_turn(chat) if isinstance(chat, str) else chat
+            if system and is_chat(chat) and chat[0].get("role") not in ("system", "developer"):
+                chat = [{"role": "system", "content": system}, *chat]
+        elif not _is_empty(system):
+            raise ValueError(f"{column} is {system!r:.60}; it must be a text")
+    return chat
 
 
 # Layouts

@@ -28,6 +28,7 @@ def said(text: str) -> list[dict[str, str]]:
 
 
 SEVERAL = [{"role": "system", "content": "Add."}, *USER, *said("?"), {"role": "user", "content": "Go on."}]
+TEMPLATED = "<|im_start|>user\n2+2?<|im_end|>\n<|im_start|>assistant\n"
 PLAIN = {"prompt": "2+2?", "completions": ["4", "5"], "scores": [1.0, 0.0]}
 ONE = {"prompt": "2+2?", "completions": ["4"], "scores": [1.0]}
 CHAT_OF_ONE = {"prompt": USER, "completions": [said("4")]}
@@ -128,6 +129,10 @@ LAYOUTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "pairs": ({"prompt": "2+2?", "chosen": "4", "rejected": "5"}, PLAIN),
     "pairs of chats": ({"prompt": USER, "chosen": said("4"), "rejected": said("5")}, CHAT),
     "pairs of answers": ({"prompt": "2+2?", "chosen": said("4"), "rejected": said("5")}, CHAT),
+    "pairs of answers to a templated prompt": (
+        {"system": "", "prompt": TEMPLATED, "chosen": said("4"), "rejected": said("5")},
+        {**PLAIN, "prompt": TEMPLATED},
+    ),
     "pairs with implicit prompt": ({"chosen": USER + said("4"), "rejected": USER + said("5")}, CHAT),
     "pairs with implicit prompt of several turns": (
         {"chosen": SEVERAL + said("4"), "rejected": SEVERAL + said("5")},
@@ -498,6 +503,10 @@ BAD_LINES = {
         '{"prompt": "a", "chosen": [{"role": "assistant", "tool_calls": [{}]}], "rejected": [{"role": "assistant",'
         ' "content": "b"}]}',
         r"completions\[0\]\[0\] has tool_calls, which are not supported",
+    ),
+    "system": (
+        '{"system": 5, "prompt": "a", "chosen": "b", "rejected": "c"}',
+        "system is 5; it must be a text",
     ),
     "tools": (
         '{"tools": [{"a": 1}], "prompt": "a", "chosen": "b", "rejected": "c"}',
