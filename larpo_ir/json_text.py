@@ -30,39 +30,49 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def _integer(digits: str) -> int:
-    if len(digits) > 20 or (number := int(digits)) not in INT64:
-        raise _Refused(f"the number {digits:.30} is beyond 64-bit integers; write it as a string")
-    return number
-
-
 def _number(digits: str) -> float:
     if math.isinf(number := float(digits)):
         raise _Refused(f"the number {digits:.30} is beyond what a float can hold")
     return number
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_number)
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_number)
 _TOO_DEEP = f"brackets are nested more than {DEEPEST} levels deep"
+_TOO_LARGE = "is beyond 64-bit integers; write it as a string"
 
 
 def _value(text: str, start: int) -> tuple[Any, int]:
     """The JSON value that begins there, and where it ends. Raises `JSONDecodeError`, `_Refused` for its content."""
     try:
         value, end = _DECODER.raw_decode(text, start)
+    except (json.JSONDecodeError, _Refused):
+        raise
     except RecursionError:
         raise _Refused(_TOO_DEEP) from None
-    if text.count("[", start, end) + text.count("{", start, end) > DEEPEST:
-        _check_depth(value)
+    except ValueError:  # Python converts no more than some thousands of digits
+        raise _Refused(f"a number of thousands of digits {_TOO_LARGE}") from None
+    _check_numbers(value)
     if text.find("\\u", start, end) >= 0:
         _check_characters(value)
     return value, end
 
 
-def _check_depth(value: Any) -> None:
-    level = [value] if isinstance(value, (list, dict)) else []
-    for _ in range(DEEPEST):
-        level = [part for whole in level for part in _parts(whole) if isinstance(part, (list, dict))]
+def _check_numbers(value: Any) -> None:
+    """Refuse integers that are too large, and what is nested too deep; quick for long lists of token ids."""
+    level: list[Any] = [[value]]
+    for _ in range(DEEPEST + 1):
+        deeper = []
+        for whole in level:
+            parts = list(_parts(whole))
+            kinds = set(map(type, parts))
+            if int in kinds:
+                integers = parts if len(kinds) == 1 else [part for part in parts if type(part) is int]
+                for number in (min(integers), max(integers)):
+                    if number not in INT64:
+                        raise _Refused(f"the number {number!s:.30} {_TOO_LARGE}")
+            if list in kinds or dict in kinds:
+                deeper += [part for part in parts if isinstance(part, (list, dict))]
+        level = deeper
     if level:
         raise _Refused(_TOO_DEEP)
 

@@ -70,4 +70,4 @@ def cells_of(line: str) -> list[str]:
     >>> cells_of("q1 \tQ0  d\u00a01")
     ['q1', 'Q0', 'd\\xa01']
     """
-    return _CELL.findall(line)
+    return line.split() if line.isascii() else _CELL.findall(line)

@@ -50,6 +50,8 @@ def whole_number_of(cell: Any, what: str, where: str) -> int:
     1
     """
     text = str(cell)
+    if len(text) < 19 and text.isascii() and text.isdigit():
+        return int(text)
     number = float(text) if NUMBER.fullmatch(text) else math.nan
     whole = (int(text) if text.lstrip("+-").isdigit() else int(number)) if number.is_integer() else None
     if whole is None or whole not in INT64:

@@ -94,7 +94,7 @@ def test_a_condition_that_was_made_of_something_else_is_refused(tmp_path):
     study("x", conditions, tmp_path, seeds=1, made_of={"a": {"weights": "1234"}, "b": pd.Series([1.0, 2.0])})
     files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(
-        ValueError, match="different run: condition a is {'weights': '1234'} there and {'weights': '5678'}"
+        ValueError, match=r"different run: condition a is {'weights': '1234'} there and {'weights': '5678'}"
     ):
         study("x", conditions, tmp_path, seeds=1, made_of={"a": {"weights": "5678"}})
     with pytest.raises(ValueError, match="different run: condition b"):
@@ -106,7 +106,7 @@ def test_a_condition_that_was_made_of_something_else_is_refused(tmp_path):
         "x", {"a": constant(0.5)}, tmp_path, seeds=1, made_of={"a": {"weights": "5678"}}, again=["a"]
     )
     assert result.summary()["mean"].tolist() == pytest.approx([0.5, 0.5])
-    with pytest.raises(ValueError, match="condition a is {'weights': '5678'} there and"):
+    with pytest.raises(ValueError, match=r"condition a is {'weights': '5678'} there and"):
         study("x", more, tmp_path, seeds=1, made_of={"a": {"weights": "1234"}})
     study("x", conditions, tmp_path, seeds=1, made_of={"b": pd.Series([1.0, 2.0])})
 
