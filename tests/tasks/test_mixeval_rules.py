@@ -451,6 +451,13 @@ CHOICES = [
     ('"jupiter"', 'B'),
     ('the planet Jupiter', 'B'),
     ('Option Jupiter', 'B'),
+    ('The quote is from "A Room of One\'s Own."', None),
+    ('A 40 metre rope was cut in two.', None),
+    ('A TV show.', None),
+    ('Her grade was below B, and she asked how many of her classmates had done better than she had in this test.', None),
+    ('The common difference (d) is 9, and the first term (a) is 5.', None),
+    ('Sagittarius A* is far away.', None),
+    ('The correct answer is: D. Saturn\n\nIt has rings.', 'D'),
 ]
 ANSWERS = [  # response, target, right
     ('C#', 'C++', False),

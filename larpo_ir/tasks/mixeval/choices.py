@@ -14,8 +14,8 @@ that applies decides:
 8. **The one option whose text occurs**, where it is not a part of a longer one that does, and is not denied.
 9. **The one letter that stands alone** in a response of a single line (`Definitely B.`).
 
-What remains chooses nothing: nothing is guessed. What a question asks for is not looked at: `A is incorrect` denies A,
-also where the incorrect statement is asked for. `A` and `I` before a word in lower case are words. A small letter
+What remains chooses nothing: nothing is guessed. What a question asks for is not looked at: `A is incorrect` denies
+A, also where the incorrect statement is asked for. `A` and `I` before a word in lower case are words. A small letter
 is read where it can be no word: `(b)`, `b)`, and `b` at the end of a line or an announcement.
 """
 
@@ -32,9 +32,9 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 # --- Letters -----------------------------------------------------------------------------------------------------
 
-# `A cat` is no choice; `A because` is.
+# `A cat` and `A Room of One's Own` are no choice; `A because` is.
 _NO_ARTICLE = (
-    r"(?!\s+(?!(?:because|as|since|for|due|given|which|and|but|based|according|with|or|nor|than|but|not"
+    r"(?!\s+[A-Z][a-z])(?!\s+(?!(?:because|as|since|for|due|given|which|and|but|based|according|with|or|nor|than|but|not"
     r"|is|was|would|must|seems|can|cannot|could|does|looks|appears|rather|instead|it|isn['’]t)\b)"
     r"[a-z])"
 )
@@ -144,10 +144,11 @@ _CALLED_CORRECT = re.compile(
     re.MULTILINE,
 )
 _MENTIONED = re.compile(
-    rf"\(([A-Za-z])\)|\b(?i:option|choice|answer)\s+({_CAPITAL}){_NO_WORD}|\*\*\(?([A-Z])[.)]?\*\*"
+    rf"\(([A-Z])\)|\b(?i:option|choice|answer)\s+({_CAPITAL}){_NO_WORD}|\*\*\(?([A-Z])[.)]?\*\*"
     r"|(?:^|\n)\s*([A-Z])[.)]\s|\b(?i:option|choice)\s+([a-z])\b"
 )
-_ALONE = re.compile(rf"(?<![A-Za-z0-9#+./-])(?<![A-Za-z]['’])({_CAPITAL}){_NO_WORD}(?! is \w|\s*\?)")
+_ALONE = re.compile(rf"(?<![A-Za-z0-9#+./-])(?<![A-Za-z]['’])({_CAPITAL}){_NO_WORD}|\(([a-z])\)")
+_AT_AN_END = re.compile(r"[)\]}_\"'`$”’]{0,4}\s*(?:\Z|[.,;:!()]|is[.\s]*\Z)")
 _NAME_BEFORE = re.compile(
     r"(?:(?<=[a-z,;]\s)[A-Z][a-z]+|\b(?i:vitamin|type|plan|group|hepatitis|point|class|grade|figure|table))\s+\Z"
 )
@@ -158,7 +159,7 @@ _ONLY_LETTERS = re.compile(
 )
 _LATEX_WRAPPER = re.compile(r"\\(?:text|math|bold|mbox|hbox|underline|operatorname)[a-z]*\s*\{([^{}]*)\}")
 _LATEX_REST = re.compile(  # and what is struck out
-    r"~~[^~\n]{1,80}~~|\\(?:left|right|displaystyle|bf|rm|it|quad)(?![A-Za-z])|\\(?:[,;:! ]|(?=[()\[\]]))"
+    r"~~[^~\n]{1,80}~~|\\(?:left|right|displaystyle|bf|rm|it|quad)(?![A-Za-z])|\\[,;:! ()\[\]]"
 )
 
 _B_IS = re.compile(r"\b([B-Z])['’]s(?=\s+(?:the|right|correct|best|my)\b)")
@@ -179,7 +180,7 @@ def chosen_option(response: str | None, options: Sequence[str]) -> str | None:
     text = unicodedata.normalize("NFKC", response.rpartition("</think>")[2].strip() or response).strip()
     for _ in range(2):  # a macro within a macro
         text = _LATEX_WRAPPER.sub(r"\1", text)
-    text = _B_IS.sub(r"\1 is", _LATEX_REST.sub("", text))
+    text = _B_IS.sub(r"\1 is", _LATEX_REST.sub(" ", text)).strip()
     if _SMALL.fullmatch(text):
         text = text.upper()
     if _ONLY_LETTERS.fullmatch(text) and len(set(_single_letters(text))) > 1:
@@ -320,11 +321,12 @@ def _option_that_occurs(text: str, options: Sequence[str]) -> str | None:
 
 
 def _alone(said: str, letters: str) -> str | None:
-    if "\n" in said or len(said) > 200:
+    if "\n" in said or len(said) > 100:
         return None
-    if any(_NAME_BEFORE.search(said, 0, match.start()) for match in _ALONE.finditer(said)):
+    places = list(_ALONE.finditer(said))
+    if any(_NAME_BEFORE.search(said, 0, match.start()) for match in places):
         return None
-    return _only(_ALONE, said, letters)
+    return _only(_ALONE, said, letters) if any(_AT_AN_END.match(said, m.end()) for m in places) else None
 
 
 _any = re.compile(_ANY)
