@@ -185,7 +185,8 @@ def _as_turn(prompt: str) -> str | Messages:
 
 
 def _with_system(prompt: Any, row: Row) -> Any:
-    chat = prompt
+    """The prompt with the text of a system column in front."""
+    chat: Any = prompt
     for column in SYSTEM_COLUMNS:
         system = row.get(column)
         if isinstance(system, str):
