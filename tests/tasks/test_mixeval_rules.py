@@ -454,7 +454,7 @@ CHOICES = [
     ('The quote is from "A Room of One\'s Own."', None),
     ('A 40 metre rope was cut in two.', None),
     ('A TV show.', None),
-    ('Her grade was below B, and she asked how many of her classmates had done better than she had in this test.', None),
+    ('Her grade was below B, and she asked how many of her classmates had done better than she had in it.', None),
     ('The common difference (d) is 9, and the first term (a) is 5.', None),
     ('Sagittarius A* is far away.', None),
     ('The correct answer is: D. Saturn\n\nIt has rings.', 'D'),
