@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -29,13 +29,16 @@ import pandas as pd
 import pyterrier as pt
 
 from larpo_ir.negatives import rng_of
-from larpo_ir.records import read_records
-from larpo_ir.results import rank_results, require_columns, write_atomically, write_run
+from larpo_ir.records import id_text, read_records
+from larpo_ir.results import rank_results, require_columns, write_atomically
 from larpo_ir.rewards.reranker import Reranker
 from larpo_ir.sampling import Choice, Chooser, Columns, ranking_of
+from larpo_ir.text_files import read_lines
+from larpo_ir.trec import read_results, write_run
 from retrieval_bridge.answers import holds_answer
 from retrieval_bridge.collections import Collection
 from retrieval_bridge.passages import Passages, full_text, passages_of, results_frame
+from retrieval_bridge.rows import bare
 
 JUDGED = "judged"
 LADDER = ("random", "in_batch", "bm25", "dense")
@@ -303,17 +306,15 @@ def read_negatives(path: str | os.PathLike[str]) -> pd.DataFrame:
 
     * `.tsv`: `qid <tab> docno` on a line, or `qid <tab> docno,docno,…`;
     * `.jsonl`: `{"qid": …, "docnos": […]}`;
-    * any other name: a TREC run.
+    * any other name: a TREC run (`larpo_ir.trec`);
 
-    Raises `ValueError` with file and line for what is neither.
+    each maybe as `.gz`. Blank lines are skipped. Raises `ValueError` with file and line for what is none of them.
     """
     path = Path(path)
-    if path.suffix not in (".tsv", ".jsonl"):
-        from larpo_ir.commands import read_results
-
+    if bare(path).suffix not in LISTED:
         return rank_results(read_results(path))[["qid", "docno", "rank", "score"]]
     listed: dict[str, list[str]] = {}
-    for place, qid, docnos in _tsv(path) if path.suffix == ".tsv" else _jsonl(path):
+    for place, qid, docnos in LISTED[bare(path).suffix](path):
         if not docnos:
             raise ValueError(f"{place}: query {qid!r} has no negatives")
         listed.setdefault(qid, []).extend(docnos)
@@ -325,20 +326,26 @@ def read_negatives(path: str | os.PathLike[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["qid", "docno", "rank", "score"])
 
 
-def _tsv(path: Path) -> Any:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        cells = line.split("\t")
-        if len(cells) != 2:
+def _tsv(path: Path) -> Iterator[tuple[str, str, list[str]]]:
+    for number, line in read_lines(path):
+        cells = line.strip("\r\n").split("\t")
+        if not line.strip():
+            continue
+        if len(cells) != 2 or not cells[0].strip():
             raise ValueError(f"{path}:{number}: expected qid<tab>docno or qid<tab>docno,docno,…")
-        yield f"{path}:{number}", cells[0].strip(), [name for name in cells[1].strip().split(",") if name]
+        docnos = (docno.strip() for docno in cells[1].split(","))
+        yield f"{path}:{number}", cells[0].strip(), [docno for docno in docnos if docno]
 
 
-def _jsonl(path: Path) -> Any:
+def _jsonl(path: Path) -> Iterator[tuple[str, str, list[str]]]:
     for place, row in read_records(path):
         qid, docnos = row.get("qid", row.get("query_id")), row.get("docnos", row.get("negatives"))
         if qid is None or not isinstance(docnos, list):
             raise ValueError(f'{place}: expected {{"qid": …, "docnos": […]}}')
-        yield place, str(qid), [str(docno) for docno in docnos]
+        yield place, id_text(qid, "qid", place), [id_text(docno, "docno", place) for docno in docnos]
+
+
+LISTED = {".tsv": _tsv, ".jsonl": _jsonl}
 
 
 def write_negatives(negatives: pd.DataFrame, path: str | os.PathLike[str], tag: str = "negatives") -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import numpy as np
 import pandas as pd
 import pyterrier as pt
@@ -174,6 +176,15 @@ def test_negatives_go_out_and_come_back(name, tmp_path, passages):
     assert [row[0] for row in rows(found, "q1", "file")] == ["p3", "p2"]
 
 
+@pytest.mark.parametrize("name", ["n.tsv", "n.tsv.gz"])
+def test_negatives_as_other_programs_write_them(name, tmp_path):
+    content = "\ufeffq1\tp2, p3\r\n\r\nq2\tp\u20284\r\n".encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    assert read_negatives(tmp_path / name)[["qid", "docno"]].values.tolist() == [
+        ["q1", "p2"], ["q1", "p3"], ["q2", "p\u20284"],
+    ]  # fmt: skip
+
+
 def test_pairs_on_lines_are_negatives_too(tmp_path):
     (tmp_path / "pairs.tsv").write_text("q1\tp2\nq1\tp3\n")
     assert read_negatives(tmp_path / "pairs.tsv")["docno"].tolist() == ["p2", "p3"]
@@ -184,6 +195,9 @@ def test_pairs_on_lines_are_negatives_too(tmp_path):
     [
         ("n.tsv", "q1\tp2\nq1 p3\n", "n.tsv:2: expected qid<tab>docno"),
         ("n.tsv", "q1\t\n", "n.tsv:1: query 'q1' has no negatives"),
+        ("n.tsv", "\n\tp2\n", "n.tsv:2: expected qid<tab>docno"),
+        ("n.jsonl", '{"qid": ["q1"], "docnos": ["p2"]}\n', r"n.jsonl:1: qid is \['q1'\]; an id is a string"),
+        ("n.jsonl", '{"qid": "q1", "docnos": ["p2", null]}\n', "n.jsonl:1: docno is None; an id is a string"),
         ("n.jsonl", '{"qid": "q1"}\n', 'n.jsonl:1: expected {"qid": …, "docnos"'),
         ("n.jsonl", "", "n.jsonl is empty"),
         ("n.trec", "q1 p2\n", "n.trec:1: not a TREC run"),
