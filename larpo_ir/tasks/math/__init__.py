@@ -23,13 +23,13 @@ it delimits no formula (`dollars`): `$324 - $288 = **$36**` is 36.
 * **Times** are compared as written, but for spelling (6 PM is 6:00 p.m.).
 * **Bases**: (52)_8 is 52_8, and neither 52_7 nor 42. A base on one side alone does not count.
 * **Names and relations**: `x = 5`, `m + n = 5`, `\text{Area} = 5` and `2 + 3 = 5` say 5. In `x = 1/3 \approx
-  0.333` both sides are the answer. An equation is no number: 3x+2y=0 is not 0; it equals every multiple of itself: 2x+4y=6
-  is x+2y=3. What follows `The plane is`, `The equation is` and the like is an equation, whatever its sides.
+  0.333` both sides are the answer. An equation is no number: 3x+2y=0 is not 0. It equals every multiple of itself:
+  2x+4y=6 is x+2y=3. What follows `The plane is`, `The equation is` and the like is an equation, whatever its sides.
 * **Lists and sets** have no order, and every item counts: x=-1, x=2 is -1, 2 and not 2. **Pairs** have one; values by
   name (`x=1, y=2`) are the pair in the order of the names. Brackets tell intervals apart; inequalities of one
   variable, intervals and their unions are compared as sets of real numbers.
-* **Matrices** are compared by entries (a tuple is a vector), **words** without case, articles and `\text`, **choices**
-  by their letter: (B) is `\text{B}`.
+* **Matrices** are compared by entries (a tuple is a vector), **words** without case, articles and `\text`, and
+  **choices** by their letter: (B) is `\text{B}`.
 
 What cannot be read equals only what is spelled alike. It is wrong, and no error.
 

@@ -256,6 +256,13 @@ def _spelling(run: Sequence[Token]) -> str:
     return "\x1f".join(parts).casefold() if len(parts) != 1 or parts[0].isalpha() else parts[0]
 
 
+def _letters(run: Sequence[Token]) -> str:
+    """The letters of a word, in `\\text` or not (`II`); nothing where there is anything else."""
+    whole = "".join(token.text for token in run)
+    upper = whole.isupper() or any(token.kind == "word" for token in run)
+    return whole.casefold() if upper and all(token.kind in ("word", "name") for token in run) else ""
+
+
 def _choice(run: Sequence[Token]) -> str | None:
     """The letter of `(B)` or `(B) 12`, or of a B alone."""
     texts = [token.text for token in run]
@@ -282,7 +289,7 @@ def equivalent(gold: str, answer: str, *, equations: bool = False) -> bool:
         ours, theirs = tokens(gold), tokens(answer)
     except Unreadable:
         return "".join(gold.split()).casefold() == "".join(answer.split()).casefold()
-    if _spelling(ours) == _spelling(theirs):
+    if _spelling(ours) == _spelling(theirs) or (_letters(ours) and _letters(ours) == _letters(theirs)):
         return True
     choices = _choice(ours), _choice(theirs)
     if choices[0] is not None and choices[0] == choices[1]:

@@ -41,9 +41,9 @@ _PROSE = re.compile(
 )
 # `and` and `or` join formulas too (`$x=1 and x=2$`); `a` is a name; both are prose only after an amount of money.
 _JOINED = re.compile(r"\b(?:and|or|if|is|in|a|for|to)\b", re.IGNORECASE)
-_CUT = re.compile(
-    r"[-+*/=,;:(\[{<>^&×÷−–—]\s*$|(?:^|\s)[xX]\s*$"
-)  # `$5 x $4`: an operator that waits for more
+# An operator that waits for more, the x of `$5 x $4` too.
+_CUT = re.compile(r"[-+*/=,;:(\[{<>^&×÷−–—]\s*$|[0-9)]\s[xX]\s+$")
+_WORDS_ALONE = re.compile(r"\s[A-Za-z][A-Za-z ,;']+\s")
 _AMOUNT = re.compile(r"\s?-?(?:[0-9]|\.[0-9])")
 
 
@@ -67,9 +67,13 @@ def _is_formula(text: str, start: int, end: int) -> bool:
     if text[start - 1 : start].isdigit() and not re.match(r"[A-Za-z\\({]", inside):
         return False
     amount = _AMOUNT.match(inside) is not None
+    if amount and "\n" in inside:
+        return False
     words = _COMMAND.sub(" ", inside)
     words = words if amount else _JOINED.sub(" ", words)
-    return not (_PROSE.search(words) or _CUT.search(inside) or not _balanced(inside))
+    if _PROSE.search(words) or _CUT.search(inside) or _WORDS_ALONE.fullmatch(inside):
+        return False
+    return _balanced(inside)
 
 
 def _close(text: str, mark: re.Match[str]) -> int | None:

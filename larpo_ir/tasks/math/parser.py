@@ -284,7 +284,7 @@ class _Parser:
         return Name(name)
 
     def arguments(self) -> tuple[Node, ...]:
-        self.expect("open", "()", "[", "group")
+        self.expect("open", "()", "[", "group", "{}")
         found = [self.sum()]
         while self.accept("sep", ","):
             found.append(self.sum())
@@ -296,7 +296,7 @@ class _Parser:
         self.deeper()
         base = [self.index()] if self.accept("op", "_") else []
         power = self.exponent_of_function() if self.accept("op", "^") else None
-        if self.peek()[:2] in (("open", "()"), ("open", "group"), ("open", "[")):
+        if self.peek()[:2] in (("open", "()"), ("open", "group"), ("open", "["), ("open", "{}")):
             arguments = self.arguments()
         else:
             arguments = (self.bare_argument(),)

@@ -28,7 +28,7 @@ class Found(NamedTuple):
 
 _EQUATION = re.compile(
     r"\b(?:equations?|lines?|planes?|curve|circle|parabola|ellipse|hyperbola|graph|locus|asymptotes?|constraint|tangent)"
-    r"\b[^.\n]{0,80}$",
+    r"\b[^.\n]{0,60}?(?:\b(?:is|are|becomes|by|equation)\b|:)\s*(?:then|therefore|thus|simply)?[\s*$\\(\[]{0,6}$",
     re.IGNORECASE,
 )
 
@@ -37,7 +37,7 @@ _EQUATION = re.compile(
 
 
 _JOINER = re.compile(r"(?:[\s,;&]|\\[,;:! ]|\\q?quad)*+(?:and|or)?(?:[\s,;&]|\\[,;:! ]|\\q?quad)*+")
-_STARS = re.compile(r"(?<![0-9)])\*\*|\*\*(?![0-9(])|(?<![A-Za-z0-9])__|__(?![A-Za-z0-9])")
+_STARS = re.compile(r"(?<![\w)}])(?:\*\*|__)|(?:\*\*|__)(?![\w({])")  # but x**2 is a power
 
 
 def tidy(answer: str) -> str | None:
@@ -84,7 +84,7 @@ _VALUE = re.compile(
     rf"|[(\[{{]{_END_OF_PAIR}(?:,{_END_OF_PAIR}){{1,10}}[)\]}}]"
     rf"|(?<![A-Za-z0-9_.])(?:[-−–]\s?)?(?:\\?\$\s?)?[-−]?(?:{_SPACED_NUMERAL}|{_NUMERAL})"
     rf"(?:\s[0-9]{{1,4}}/[0-9]{{1,4}}|\s?/\s?(?:{_NUMERAL})(?!\s?/))?"
-    r"(?:\.{3}|:[0-9]{2}(?![0-9])|[eE][-+]?[0-9]{1,4}(?![0-9A-Za-z])|!|π|\s?\\?%|°|\^\{?\\circ\}?|\^\{?-?[0-9]{1,6}\}?|√[0-9]+)?\$?"
+    r"(?:\.{3}|:[0-9]{2}(?![0-9])|[eE][-+]?[0-9]{1,4}(?![0-9A-Za-z])|!(?=\s?[.=*/+^),a-z-])|π|\s?\\?%|°|\^\{?\\circ\}?|\^\{?-?[0-9]{1,6}\}?|√[0-9]+)?\$?"
 )
 _VERB = re.compile(
     r"(?:\b(?:is|are|equals?|be|was|were|get|gets|obtain|gives?|yields?|becomes?|equal to|total of|answer)|[=:≈])"
@@ -95,7 +95,15 @@ _VERB = re.compile(
 _LAST_VERB = re.compile(
     r"\b(?:is|are|equals|be|was|were|get|obtain|gives|yields)\b:?|(?<=[a-z]):(?=\s)", re.IGNORECASE
 )
-_SUBORDINATE = re.compile(r",?\s(?:because|since|where|when|as|assuming|given that|after)\b", re.IGNORECASE)
+# What follows explains the value before it: to the end of the sentence, or to the next comma.
+_REASON = re.compile(
+    r",?\s(?:because|since|assuming|given that|rather than|instead of)\b"
+    r"|,\s(?:as|and not|not|attained|achieved|obtained|reached|occurring|found|rounded|i\.e)\b",
+    re.IGNORECASE,
+)
+_CONDITION = re.compile(r",?\s(?:where|when)\b[^,;]*", re.IGNORECASE)
+_ASIDE = re.compile(r"\((?=[^()\n]{0,200}\b(?!or\b|and\b)[a-z]{2,})[^()\n]{1,200}\)")
+_CLAUSE = re.compile(r"[,;]\s")
 
 
 class _Value(NamedTuple):
@@ -158,18 +166,25 @@ def _is_sign(before: str, answer: str) -> bool:
 
 def value_of(text: str, spans: Sequence[Span]) -> Found | None:
     """The value that a sentence comes to."""
-    if (clause := _clause(text, spans)) is not None:
-        return clause
+    if (whole := _clause(text, spans)) is not None:
+        return whole
     values = _values(text, spans)
     if not values:
         return None
-    cut = next((mark for mark in _SUBORDINATE.finditer(text) if values[0].end <= mark.start()), None)
-    if cut is not None:
-        values = [value for value in values if value.start < cut.start()]
+    reason = next((mark for mark in _REASON.finditer(text) if values[0].end <= mark.start()), None)
+    if reason is not None:
+        values = [value for value in values if value.start < reason.start()]
+    asides = [aside.span() for pattern in (_ASIDE, _CONDITION) for aside in pattern.finditer(text)]
+    values = [
+        value for value in values if not any(start < value.start < end for start, end in asides)
+    ] or values
     # A letter alone is what the value is called.
     weighty = [value for value in values if len(value.answer) > 1 or value.answer.isdigit()] or values
-    behind = [value for value in weighty if _VERB.search(text[max(value.start - 60, 0) : value.start])]
-    chosen = (behind or weighty)[-1]
+    commas = [mark.end() for mark in _CLAUSE.finditer(text, weighty[0].end, weighty[-1].start)]
+    inside = [mark for mark in commas if not any(value.start < mark < value.end for value in weighty)]
+    clause = [value for value in weighty if value.start >= (inside[-1] if inside else 0)]
+    behind = [value for value in clause if _VERB.search(text[max(value.start - 60, 0) : value.start])]
+    chosen = (behind or clause)[-1]
     before = text[max(chosen.start - 120, 0) : chosen.start]
     return Found(_last_side(chosen.answer, before), before)
 
@@ -181,6 +196,8 @@ def _clause(text: str, spans: Sequence[Span]) -> Found | None:
     rest = text[start:]
     answer = tidy(rest)
     if answer is None or len(answer) > 80 or "$" in rest or any(span.end > start for span in spans):
+        return None
+    if not re.search(r"[0-9\\]|[-+*/^=<>]|\A[A-Za-z]\Z", answer):
         return None
     if not verbs and (len(text) > 80 or not re.search(r"[0-9a-zA-Z]\s?[-+*/^=<>]|\\", answer)):
         return None

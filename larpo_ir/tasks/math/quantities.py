@@ -33,8 +33,9 @@ def clock(run: list[Token], how: Reading) -> Answer | None:
     return Clock((*map(int, parts), *[0] * (3 - len(parts))), half, ratio)
 
 
-_NUMBERS = "two three four five six seven eight nine ten eleven twelve"
-_NUMBER_WORDS = {word: number for number, word in enumerate(_NUMBERS.split(), 2)}
+_NUMBERS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+seventeen eighteen nineteen twenty"""
+NUMBER_WORDS = {word: number for number, word in enumerate(_NUMBERS.split())}
 
 
 def based(run: list[Token], how: Reading) -> Answer | None:
@@ -51,7 +52,7 @@ def based(run: list[Token], how: Reading) -> Answer | None:
     base = (
         int(said[0].text)
         if said[0].text.isdigit() and len(said[0].text) < 3
-        else _NUMBER_WORDS.get(said[0].text, 0)
+        else NUMBER_WORDS.get(said[0].text, 0)
     )
     while wrapped(digits):
         digits = digits[1:-1]
@@ -86,6 +87,8 @@ _SIGN_WORDS = ("negative", "minus")
 def quantity(run: list[Token], how: Reading) -> Answer:
     """A number or another expression, with what stands beside it; two of them where it has a sign ±."""
     sign = 1
+    ratio = [token.kind for token in run] == ["num", "word", "num"] and run[1].text == "to"  # `3 to 2`
+    run = [run[0], Token("op", ":"), run[2]] if ratio else run
     if len(run) > 1 and run[0].kind == "word" and run[0].text in _SIGN_WORDS:
         run, sign = run[1:], -1
     currency = [index for index, token in enumerate(run[:3]) if token[:2] == ("mark", "$")]
@@ -178,6 +181,15 @@ def _is_sign(token: Token, before: Token) -> bool:
     return token.text in ("%", "$") or before.kind == {".": "word", "'": "num", "''": "num"}.get(token.text)
 
 
+def without_letters(run: Sequence[Token]) -> list[Token]:
+    """Without the units of one letter: `500 g + 200 g`."""
+    kept: list[Token] = []
+    for token in run:
+        unit = units.is_unit_letter(token) and token.spaced and kept and kept[-1].kind == "num"
+        kept += [] if unit else [token]
+    return kept
+
+
 def _is_letter(run: list[Token], index: int, letters: bool) -> bool:
     """A letter that is a unit: after a degree sign, a slash or a word, or after a blank (`5 m`)."""
     token, before = run[index], run[index - 1]
@@ -190,6 +202,11 @@ def _is_letter(run: list[Token], index: int, letters: bool) -> bool:
     if before[:2] == ("op", "/") and index >= 2 and run[index - 2].kind in ("word", "name"):
         return run[index - 2].kind == "word" or (letters and units.is_unit_letter(run[index - 2]))
     return letters and token.spaced and before.kind in ("num", "close") and token.text in "mgshLJNW"
+
+
+def _is_inverse(run: Sequence[Token]) -> bool:
+    """`^{-1}`, behind a unit."""
+    return [token.text for token in run[:3]] == ["^", "group", "-"] and len(run) == 5 and run[3].kind == "num"
 
 
 def _affix(run: list[Token], end: int) -> int:
@@ -209,6 +226,10 @@ def _affix(run: list[Token], end: int) -> int:
         return 2
     if texts[-1][0] == "op" and texts[-1][1] in ("/", "-", "*") and follows(1):
         return 1
+    if texts[-1] == ("op", "/") and run[end : end + 1] and run[end].kind == "word":  # `10/person`
+        return 1
+    if _is_inverse(run[max(end - 5, 0) : end]) and follows(5):
+        return 5
     if texts[-1] == ("close", ")"):
         start = next((i for i in range(end - 2, 0, -1) if run[i].kind != "word"), 0)
         if run[start][:2] == ("open", "()") and 0 < start < end - 2:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise
 
-from larpo_ir.tasks.math import values
+from larpo_ir.tasks.math import units, values
 from larpo_ir.tasks.math.answers import (
     MAX_ITEMS,
     Answer,
-    Equation,
     Matrix,
     Named,
     Ordered,
@@ -25,14 +25,16 @@ from larpo_ir.tasks.math.answers import (
     split,
     wrapped,
 )
-from larpo_ir.tasks.math.expressions import Call, Name, Node, Num, Power, Product, Sum, names, negative
+from larpo_ir.tasks.math.expressions import Num, Product, Sum
 from larpo_ir.tasks.math.parser import parse
-from larpo_ir.tasks.math.quantities import based, clock, quantity
-from larpo_ir.tasks.math.regions import FLIPPED, as_region, everything, half_line, intersection, union
+from larpo_ir.tasks.math.quantities import NUMBER_WORDS, based, clock, quantity
+from larpo_ir.tasks.math.regions import as_region, everything, intersection, union
+from larpo_ir.tasks.math.relations import agree, compared, equation_of, name_of, names_of
 from larpo_ir.tasks.math.tokens import Token, Unreadable
 
 _FILLER = """about around approximately roughly exactly simply just only thus therefore is are was be the total of
-answer final value equals equal we get so hence an"""
+answer final value equals equal we get so hence an usd inr rs there they it he she has have had gets will
+needs"""
 _FILLERS = frozenset(_FILLER.split())
 _ARTICLES = {"the", "an", "a"}
 _REGIONS = {
@@ -103,6 +105,8 @@ def _words(run: list[Token], how: Reading) -> Answer | None:
     whole = _REGIONS.get(" ".join(said))
     if whole is not None:
         return everything() if whole else Region(())
+    if said and said[0] in NUMBER_WORDS and all(units.is_known(word) for word in said[1:]):  # `five percent`
+        return Quantity(Num(Fraction(NUMBER_WORDS[said[0]])), units.read(run[1:]))
     return Text(said)
 
 
@@ -115,13 +119,19 @@ def _listed(run: list[Token], how: Reading) -> Answer | None:
         related = all(any(token.kind == "rel" for token in piece) for piece in pieces)
         kept = Token("sep", ",")
         run = [token for i, piece in enumerate(pieces) for token in ([kept] * (i > 0 and related) + piece)]
+        run = _joined(run)
     parts, between = split(run, separates)
     parts = [part for part in parts if part]
+    if any(token.kind == "num" for token in run[:1]) and any(_worded(part) for part in parts[1:]):
+        # `15 apples and oranges`
+        return quantity([Token("word", token.text) if token.kind == "sep" else token for token in run], how)
     if len(parts) < 2:
         return read(parts[0], how) if between and parts else None
     if len(parts) > MAX_ITEMS:
         raise Unreadable("a list of too many items")
-    items = [read(part, how) for part in parts]
+    items = _unconditional([read(part, how) for part in parts])
+    if len(items) == 1:
+        return items[0]
     if all(
         isinstance(item, Named) and len(item.values) == 1 and isinstance(item.values[0], Region)
         for item in items
@@ -132,6 +142,33 @@ def _listed(run: list[Token], how: Reading) -> Answer | None:
         # `x < 2 and x > 3` means both parts of a union.
         return either if any(token.text == "or" for token in between) or not both.spans else both
     return _summed(items, between) or Unordered(_flat(items), joined=True)
+
+
+def _unconditional(items: list[Answer]) -> list[Answer]:
+    """Without conditions behind a value: `x + 3, x \\ne 2`."""
+    kept = [
+        item
+        for item in items
+        if not (isinstance(item, Named) and item.equation and item.equation.differences[0][1] == "!=")
+    ]
+    return kept if kept and not isinstance(kept[0], Region) else items
+
+
+def _joined(run: list[Token]) -> list[Token]:
+    """`x < 1 \\cup x > 2` as `x < 1 or x > 2`."""
+    pieces, cups = split(run, lambda token: token[:2] == ("cmd", "cup"))
+    if not cups or not all(
+        any(token.kind == "rel" and token.text != "in" for token in piece) for piece in pieces
+    ):
+        return run
+    joined = pieces[0]
+    for piece in pieces[1:]:
+        joined = [*joined, Token("sep", "or"), *piece]
+    return joined
+
+
+def _worded(part: Sequence[Token]) -> bool:
+    return all(token.kind == "word" for token in part)
 
 
 def _flat(items: Sequence[Answer]) -> tuple[Answer, ...]:
@@ -176,15 +213,17 @@ def _related(run: list[Token], how: Reading) -> Answer | None:
     if kinds <= {"=", "~"}:
         return _equated(sides, relations, how)
     if kinds == {"in"} and len(sides) == 2:
-        return Named(_name(sides[0], how) or "?", (read(sides[1], how),))
+        return Named(name_of(sides[0], how) or "?", (read(sides[1], how),))
     if kinds <= {"<", "<=", ">", ">=", "!=", "="}:
-        return _compared(sides, [relation.text for relation in relations])
+        return compared(sides, [relation.text for relation in relations])
     raise Unreadable("relations that do not go together")
 
 
 def _equated(sides: list[list[Token]], relations: list[Token], how: Reading) -> Answer:
-    name = _name(sides[0], how, zero=[token.text for token in sides[-1]] == ["0"])
-    equation = _equation(sides[0], sides[-1])
+    name = name_of(sides[0], how, zero=[token.text for token in sides[-1]] == ["0"])
+    if name == "" and len(sides) == 2 and len(sides[1]) == 1 and name_of(sides[1], how):  # `5 = x`
+        sides, name = sides[::-1], name_of(sides[1], how)
+    equation = equation_of(sides[0], sides[-1])
     if name is None:
         if equation is None:
             raise Unreadable("sides that are no expressions")
@@ -195,130 +234,10 @@ def _equated(sides: list[list[Token]], relations: list[Token], how: Reading) -> 
         relations = [relations[0], *relations]
     kept = [answers[-1]]
     for index in range(len(answers) - 2, -1, -1):
-        if not _agree(answers[index], kept[0], relations[index + 1].text):
+        if not agree(answers[index], kept[0], relations[index + 1].text):
             break
         kept.insert(0, answers[index])
     return Named(name, tuple(kept), equation if name and names_of(sides[-1]) is not None else None)
-
-
-def names_of(run: Sequence[Token]) -> set[str] | None:
-    try:
-        return names(parse(run))
-    except Unreadable:
-        return None
-
-
-def _agree(before: Answer, after: Answer, relation: str) -> bool:
-    """Whether one side of a chain is the other, or that one rounded: then both are the answer."""
-    if not isinstance(before, Quantity) or not isinstance(after, Quantity):
-        return False
-    try:
-        return values.same(before.node, after.node) or values.rounds_to(
-            before.node, after.node, 0 if relation == "~" else 1
-        )
-    except Unreadable:
-        return False
-
-
-def _name(side: list[Token], how: Reading, zero: bool = False) -> str | None:
-    """The name that an equation gives to its right side; "" for a number on the left, None for an equation.
-
-    A name is a letter, words, `f(x)`, `\\sin x`, `(x, y)`, `\\angle ABC`, or, unless `how.equations`, a quantity that
-    letters make (`_is_quantity`). `zero`: the right side is 0.
-    """
-    text = " ".join(token.text for token in side)
-    if any(token.kind == "word" for token in side):
-        return (
-            text
-            if all(token.kind in ("word", "name", "open", "close", "op", "num") for token in side)
-            else None
-        )
-    if wrapped(side) and side[0].text in ("()", "<>"):
-        return (
-            text
-            if all(token.kind in ("name", "open", "close") or token[:2] == ("sep", ",") for token in side)
-            else None
-        )
-    try:
-        node = parse(side)
-    except Unreadable:
-        return None
-    if not names(node):
-        return "" if not isinstance(node, Name) else text
-    match node:
-        case Name() | Call():
-            return text
-        case Power(Name() | Call(), Num()) if not how.equations and isinstance(node.base, Call):
-            return text
-        case Power(Name(name), _) if name in ("f", "g", "h"):  # f^{-1}
-            return text
-        case Product(factors) if len(factors) == 2 and isinstance(factors[0], Power):
-            if isinstance(factors[0].base, Name) and factors[0].base.name in ("f", "g", "h"):  # f^{-1}(x)
-                return text
-    capitals = [
-        token for token in side if token.kind == "name" and len(token.text) == 1 and token.text.isupper()
-    ]
-    if len(capitals) == len(side):  # AB, the length of a segment
-        return text
-    return text if not how.equations and len(names(node)) > 1 and _is_quantity(node, zero) else None
-
-
-def _is_quantity(node: Node, zero: bool) -> bool:
-    """Whether a left side is a value asked for: `m + n`, `x^2 + y^2`, `100a + b`; not `3x + 2y`, nor `x + y` if 0."""
-    coordinates = bool(names(node) & {"x", "y", "z"})
-    return (_is_plain(node) and not (coordinates and zero)) or (
-        not coordinates and not zero and _is_plain(node, True)
-    )
-
-
-def _is_plain(node: Node, coefficients: bool = False) -> bool:
-    """Letters, added, subtracted, multiplied or divided, with or without coefficients."""
-    match node:
-        case Name() | Call():
-            return True
-        case Num(value):
-            return coefficients or value == -1
-        case Sum(parts) | Product(parts):
-            return all(_is_plain(part, coefficients) for part in parts)
-        case Power(base, Num(value)):
-            return _is_plain(base, coefficients) and value in (-1, 2, 3)
-    return False
-
-
-def _equation(left: Sequence[Token], right: Sequence[Token]) -> Equation | None:
-    try:
-        difference = Sum((parse(left), negative(parse(right))))
-    except Unreadable:
-        return None
-    return Equation(((difference, "="),)) if names(difference) else None
-
-
-def _compared(sides: list[list[Token]], relations: list[str]) -> Answer:
-    nodes = [parse(_unworded(side)) for side in sides]
-    found: list[tuple[Node, str]] = []
-    for left, right, relation in zip(nodes, nodes[1:], relations, strict=False):
-        if relation in (">", ">="):
-            left, right, relation = right, left, FLIPPED[relation]
-        found.append((Sum((left, negative(right))), relation))
-    equation = Equation(tuple(found))
-    variables = [index for index, node in enumerate(nodes) if names(node)]
-    if len(variables) != 1 or not isinstance(nodes[variables[0]], Name):
-        return equation
-    region = everything()
-    for index, (left, right, relation) in enumerate(zip(nodes, nodes[1:], relations, strict=False)):
-        if index == variables[0]:
-            region = intersection([region, half_line(relation, right)])
-        elif index + 1 == variables[0]:
-            region = intersection([region, half_line(FLIPPED[relation], left)])
-    return Named(nodes[variables[0]].name, (region,), equation)  # type: ignore[union-attr]
-
-
-def _unworded(side: Sequence[Token]) -> list[Token]:
-    """Without a unit at the end of a side (`x > 5 cm`)."""
-    end = len(side)
-    while end > 1 and side[end - 1].kind == "word":
-        end -= 1
-    return list(side[:end])
 
 
 # --- Sets, brackets, matrices -------------------------------------------------------------------------------

@@ -109,11 +109,14 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("ne", "neq"), ("rel", "!=")),
     **dict.fromkeys(("approx", "simeq", "thickapprox", "sim", "doteq", "approxeq"), ("rel", "~")),
     **dict.fromkeys(("overline", "bar"), ("cmd", "over")),
+    **dict.fromkeys(("sum", "prod", "int", "iint", "iiint", "oint", "lim"), ("cmd", "big")),
+    **dict.fromkeys(("to", "rightarrow", "mapsto", "longrightarrow"), ("mark", "to")),
     **dict.fromkeys(("ldots", "dots", "cdots", "dotsc", "dotsb"), ("mark", "dots")),
     **dict.fromkeys(("vert", "lvert", "rvert", "mid"), ("mark", "bar")),
     **dict.fromkeys(("circ", "degree", "textdegree"), ("mark", "deg")),
     "lt": ("rel", "<"), "gt": ("rel", ">"), "in": ("rel", "in"), "equiv": ("rel", "mod"), "div": ("op", "/"),
-    "colon": ("op", ":"), "varnothing": ("name", "emptyset"), "prime": ("mark", "'"), "arccot": ("func", "arccot"),
+    "surd": ("cmd", "sqrt"), "colon": ("op", ":"), "varnothing": ("name", "emptyset"), "prime": ("mark", "'"),
+    "arccot": ("func", "arccot"),
     "{": ("open", "{}"), "}": ("close", "{}"), "lbrace": ("open", "{}"), "rbrace": ("close", "{}"),
     "langle": ("open", "<>"), "rangle": ("close", "<>"), "lfloor": ("open", "floor"), "rfloor": ("close", "floor"),
     "lceil": ("open", "ceil"), "rceil": ("close", "ceil"), "lparen": ("open", "()"), "rparen": ("close", ")"),
@@ -134,10 +137,13 @@ _IGNORED = {
 # --- Words ---------------------------------------------------------------------------------------------------
 
 # Words of one to three letters, which letters next to each other would else be read as products.
-_SHORT = """the is are was of per for has had and or no yes not all an to at by on in with day days hr hrs min mins
-sec secs ft yd yds mi lb lbs oz km cm mm nm kg mg ml mph kph kmh am pm men cat cats dog dogs egg eggs pen pens box cup
-cups way ways odd red sq cu gal qt pt st nd rd th deg usd ton tons bus car cars bag bags toy toys ago old age her his
-she he we it set one two six ten mon tue wed thu fri sat sun jan feb mar apr may jun jul aug sep oct nov dec"""
+_SHORT = """
+the is are was of per for has had and or no yes not all an to at by on in with day days hr hrs min mins sec secs
+ft yd yds kgs gm gms cms kms mls yrs wks pcs mi lb lbs oz km cm mm nm kg mg ml mph kph kmh am pm men cat cats
+dog dogs egg eggs pen pens box cup cups way ways odd red sq cu gal qt pt st nd rd th deg usd ton tons bus car
+cars bag bags toy toys ago old age her his she he we it set one two six ten mon tue wed thu fri sat sun jan feb
+mar apr may jun jul aug sep oct nov dec
+"""
 _SHORT_WORDS = frozenset(_SHORT.split())
 _CONJUNCTIONS = {"and": "and", "or": "or"}
 _PLAIN_NAMES = {
@@ -159,7 +165,7 @@ def _is_word(letters: str, spaced: bool) -> bool:
         return True
     vowels = sum(letter in "aeiou" for letter in lower)
     return (len(letters) >= 4 or (spaced and len(letters) == 3 and letters[1:].islower())) and (
-        vowels > 0 and not set(lower) <= set("abcdexyz")
+        vowels > 0 and not (set(lower) <= set("abcdefxyz") and lower == "".join(sorted(set(lower))))
     )
 
 

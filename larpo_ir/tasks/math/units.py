@@ -50,7 +50,7 @@ UNITS: dict[str, tuple[str, Fraction]] = {
               _86400="day days", _604800="week weeks wk wks"),
     **_family("calendar", _1="month months", _12="year years yr yrs", _120="decade decades",
               _1200="century centuries"),
-    **_family("mass", _1="g gram grams", _1000="kg kilogram kilograms", _1_1000="mg milligram milligrams"),
+    **_family("mass", _1="g gm gms gram grams", _1000="kg kgs kilogram kilograms", _1_1000="mg milligram milligrams"),
     **_family("weight", _1="oz ounce ounces", _16="lb lbs pound pounds", _32000="ton tons"),
     **_family("volume", _1="l liter liters litre litres", _1_1000="ml milliliter milliliters millilitre"),
     **_family("measure", _1="cup cups", _2="pt pint pints", _4="qt quart quarts", _16="gal gallon gallons"),
@@ -121,7 +121,7 @@ def read(run: Sequence[Token], *, degrees: bool = False) -> Beside:
     """What a run of words, `/`, powers, `%`, `$` and degree signs says. `degrees`: a degree sign stood before it."""
     beside = Beside()
     marks: set[str] = set()
-    sign, power, index = 1, 1, 0
+    sign, sign_of_last, power, index = 1, 1, 1, 0
     last: str | None = None
     while index < len(run):
         token = run[index]
@@ -138,10 +138,13 @@ def read(run: Sequence[Token], *, degrees: bool = False) -> Beside:
         elif word in ("per",) or token.text in ("/",):
             sign = -1
         elif token.text == "^":
-            digits = [part for part in run[index + 1 : index + 4] if part.kind == "num"][:1]
-            if last is not None and digits and digits[0].text in ("2", "3"):
-                beside.add(last, sign * (int(digits[0].text) - 1))
-            index += next((i for i, part in enumerate(run[index + 1 :], 1) if part.kind == "num"), 0)
+            width = next((i for i, part in enumerate(run[index + 1 : index + 5], 1) if part.kind == "num"), 0)
+            if last is not None and width and run[index + width].text in ("1", "2", "3"):
+                inverse = run[index + width - 1].text == "-"
+                beside.add(
+                    last, sign_of_last * (-1 if inverse else 1) * int(run[index + width].text) - sign_of_last
+                )
+            index += width
         elif degrees and word in ("f", "c", "k"):
             beside.add({"f": "fahrenheit", "c": "celsius", "k": "kelvin"}[word], 1)
         elif degrees and word in _COMPASS:
@@ -153,12 +156,12 @@ def read(run: Sequence[Token], *, degrees: bool = False) -> Beside:
         elif word in ("degree", "degrees"):
             degrees = True
         elif word in ("squared", "cubed") and last is not None:
-            beside.add(last, sign * (_POWERS[word] - 1))
+            beside.add(last, sign_of_last * (_POWERS[word] - 1))
         elif word in _POWERS:
             power = _POWERS[word]
         elif word in UNITS or word in _COMPOUND:
             beside.add(word, sign * power)
-            last, power = word, 1
+            last, power, sign_of_last = word, 1, sign
             # `2 m of 3`: what a unit is of does not count, what it is per does.
             sign = 1
         index += 1

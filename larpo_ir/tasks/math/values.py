@@ -18,7 +18,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from larpo_ir.tasks.math.expressions import Call, Name, Node, Num, Power, Product, Sum, has, names
+from larpo_ir.tasks.math.expressions import Call, Name, Node, Num, Power, Product, Sum, children, has, names
 from larpo_ir.tasks.math.tokens import Unreadable
 
 DIGITS = 60
@@ -317,9 +317,21 @@ def same(one: Node, other: Node) -> bool:
     >>> same(read("2^{99}"), read("2^{98}"))
     False
     """
-    return one == other or all(
-        same_value(evaluate(one, trial), evaluate(other, trial)) for trial in trials(one, other)
-    )
+    if one == other:
+        return True
+    pairs = [(evaluate(one, trial), evaluate(other, trial)) for trial in trials(one, other)]
+    if not (_has_i(one) or _has_i(other)):
+        # Where the letters are outside of the domain (the logarithm of a negative number) nothing is said.
+        pairs = [pair for pair in pairs if all(map(_is_real, pair))] or pairs
+    return all(same_value(*pair) for pair in pairs)
+
+
+def _has_i(node: Node) -> bool:
+    return node == Name("i") or any(map(_has_i, children(node)))
+
+
+def _is_real(value: Value) -> bool:
+    return isinstance(value, Fraction) or bool(abs(value.imag) <= abs(value) * _mp().mpf(10) ** -CLOSE)
 
 
 def proportional(one: Node, other: Node, *, positive: bool = False) -> bool:
