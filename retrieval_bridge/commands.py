@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from larpo_ir.commands import read_results, read_topics
 from larpo_ir.distributed import is_main_process
 from larpo_ir.identity import identity
 from larpo_ir.lists import read_lists
 from larpo_ir.losses import available_losses, get_loss
-from larpo_ir.measures import evaluate_per_query
 from larpo_ir.report import markdown_table
-from larpo_ir.results import rank_results, write_run
 from larpo_ir.rundir import made_already, record_made
-from larpo_ir.studies import study
+from larpo_ir.topics import read_topics
+from larpo_ir.trec import read_results, write_run
 from retrieval_bridge.collections import Collection, load_collection
+from retrieval_bridge.comparisons import (
+    COMPARED_ON,
+    TRAINING,
+    WEAK,
+    compare,
+    evaluate,
+    known_results,
+    system_condition,
+    tag_of,
+)
 from retrieval_bridge.embeddings import replacing
 from retrieval_bridge.encoders import Encoder
-from retrieval_bridge.experiments import Experiment
-from retrieval_bridge.experiments import compare_losses as run_comparison
 from retrieval_bridge.iterate import IterativeConfig, align_retriever
-from retrieval_bridge.measured import LEAST, MEASURES, check_measures, depth_of, digest_of
+from retrieval_bridge.measured import LEAST, digest_of
 from retrieval_bridge.mining import JUDGED, write_negatives
 from retrieval_bridge.passages import Passages, passages_of, written_whole
 from retrieval_bridge.rerank import CrossEncoderReranker, train_cross_encoder
@@ -34,10 +39,10 @@ from retrieval_bridge.settings import ListConfig
 from retrieval_bridge.systems import made_of, system, weights_of
 from retrieval_bridge.training import train_retriever
 
-# The comparison of losses, as docs/nq.md has it: from the weak encoder static-minilm.
-WEAK = "static-minilm"
-COMPARED_ON = ListConfig(sources=["bm25", "random"])
-TRAINING = {"num_train_epochs": 3, "learning_rate": 2e-3}
+__all__ = [
+    "COMPARED_ON", "TRAINING", "WEAK", "align", "compare", "evaluate", "make_index", "mine_negatives", "rerank",
+    "search", "system_condition", "train", "train_reranker",
+]  # fmt: skip
 
 
 def make_index(
@@ -52,7 +57,8 @@ def make_index(
         options: of the system: k1, b; or index (a FAISS factory string), query_prefix, passage_prefix, shard_size, …
     """
     passages = passages_of(load_collection(collection), index)
-    print(f"{len(passages)} passages: {passages.directory}")
+    without = f" ({passages.empty} without text)" if passages.empty else ""
+    print(f"{len(passages)} passages{without}: {passages.directory}")
     for name in systems or ["bm25"]:
         made: Any = system(name, passages, index, options)
         print(f"{name}: {made.directory}")
@@ -91,7 +97,7 @@ def search(
         return
     results = (system(system_name, passages, index, options) % depth).transform(asked)
     record_made(output, settings)
-    _report_run(results, asked, write_run(results, output, _tag(system_name)))
+    _report_run(results, asked, write_run(results, output, tag_of(system_name)))
 
 
 def rerank(
@@ -109,7 +115,7 @@ def rerank(
     """
     loaded = load_collection(collection)
     topics = loaded.topics(split)
-    rows = _known(read_results(results), topics, results)
+    rows = known_results(read_results(results), topics, results)
     rows = rows[rows["rank"] < depth].merge(topics, on="qid")
     passages = passages_of(loaded)
     texts = passages.frame(passages.places_of(rows["docno"])).drop(columns="docno")
@@ -121,7 +127,7 @@ def rerank(
         return
     reranked = CrossEncoderReranker(model).transform(pd.concat([rows.reset_index(drop=True), texts], axis=1))
     record_made(output, settings)
-    _report_run(reranked, topics, write_run(reranked, output, _tag(model)))
+    _report_run(reranked, topics, write_run(reranked, output, tag_of(model)))
 
 
 def mine_negatives(
@@ -307,103 +313,6 @@ def align(
     print(f"written: {result.output_dir}")
 
 
-def evaluate(
-    collection: str,
-    split: str | None = None,
-    systems: list[str] | None = None,
-    runs: list[str] | None = None,
-    measures: list[str] | None = None,
-    index: str | None = None,
-    output: str = "runs/evaluate",
-    options: dict[str, dict[str, Any]] | None = None,
-) -> None:
-    """Evaluate systems or TREC runs on a collection, with 95 % intervals and tests against the first.
-
-    Args:
-        collection: a folder or an ir_datasets id
-        split: which of its topics
-        systems: what to evaluate: bm25 (the default), pyserini, an encoder, or a pipeline like "bm25 % 100 >> FOLDER"
-        runs: TREC runs to evaluate
-        measures: names as ir_measures knows them
-        index: root folder of the indexes, made there unless they are
-        output: where runs, per-query values, table and figure go; systems without files of their own (bm25, minilm)
-            that are there already are not measured again
-        options: of each system, by its name
-    """
-    loaded = load_collection(collection)
-    topics, qrels = loaded.topics(split), loaded.qrels(split)
-    names = check_measures(measures or MEASURES)
-    conditions = {}
-    for name in systems or ([] if runs else ["bm25"]):
-        conditions[name] = system_condition(
-            name, loaded, topics, qrels, names, index, (options or {}).get(name)
-        )
-    for path in runs or []:
-        name = path if Path(path).stem in conditions else Path(path).stem
-        conditions[name] = _run_condition(path, topics, qrels, names)
-    settings = {
-        "passages": passages_of(loaded, index).fingerprint, "topics": digest_of(loaded, split), "split": split,
-        "measures": names, "options": options,
-    }  # fmt: skip
-    # what lies in folders and files may have changed since it was measured
-    changeable = [name for name in conditions if any(Path(part.split("%")[0].strip()).exists() for part in
-                                                     name.split(">>"))]  # fmt: skip
-    again = [*changeable, *(name for name in conditions if name not in (systems or ["bm25"]))]
-    of_systems = {name: made_of(name) for name in systems or ([] if runs else ["bm25"]) if name not in again}
-    result = study("system", conditions, output, seeds=1, settings=settings, made_of=of_systems, again=again)
-    print(markdown_table(result.table()), end="")
-    print(f"written: {output}/table.md, summary.csv, significance.csv, figure.png")
-
-
-def compare(
-    collection: str,
-    losses: list[str],
-    lists: ListConfig = COMPARED_ON,
-    encoder: str = WEAK,
-    seeds: int = 3,
-    temperature: float = 0.05,
-    train: str = "train",
-    split: str = "dev",
-    reference: str | None = None,
-    index: str | None = None,
-    measures: list[str] | None = None,
-    training: dict[str, Any] | None = None,
-    output: str = "runs/losses",
-) -> None:
-    """Compare ranking losses: the same encoder to start from, the same lists, the same steps.
-
-    Args:
-        collection: a folder or an ir_datasets id
-        losses: names that larpo-ir losses prints
-        lists: what is mined, left out and graded
-        encoder: where to start; one with head-room shows differences
-        seeds: so many, from 0
-        temperature: τ in s = sim/τ
-        train: split to learn from
-        split: split to measure on
-        reference: start: train LarPO's implicit reward against the encoder to start from
-        index: root folder of the indexes, made there unless they are
-        measures: names as ir_measures knows them
-        training: arguments of SentenceTransformerTrainingArguments; by default 3 epochs at 2e-3, for static-minilm
-        output: where runs, per-query values, tables and figure go; what is there already is not trained again
-    """
-    loaded = load_collection(collection)
-    if training is None:
-        if encoder != WEAK:
-            raise ValueError(f"give --training for {encoder}; the defaults, {TRAINING}, are {WEAK}'s")
-        training = TRAINING
-    experiment = Experiment(
-        loaded, passages_of(loaded, index), Encoder(encoder), train, split, temperature, training,
-        check_measures(measures or MEASURES),
-    )  # fmt: skip
-    options = {} if reference is None else {"reference": reference}
-    result = run_comparison(experiment, losses, lists, output, seeds=seeds, path=index, **options)
-    print(markdown_table(result.table()), end="")
-    print(
-        f"written: {output}/table.md, summary.csv, significance.csv, experiment.csv, figure.png, LOSS/seed-S/run.trec"
-    )
-
-
 def _extra(training: dict[str, Any] | None) -> dict[str, Any]:
     """Training arguments that are no options of the command."""
     taken = {"seed", "loss", "temperature", "reference", "beta", "in_batch"} & set(training or {})
@@ -437,47 +346,5 @@ def is_made(output: str, settings: dict[str, Any]) -> bool:
     return True
 
 
-def system_condition(
-    name: str,
-    collection: Collection,
-    topics: pd.DataFrame,
-    qrels: pd.DataFrame,
-    measures: Sequence[str],
-    index: str | None,
-    options: dict[str, Any] | None,
-) -> Any:
-    def condition(seed: int, folder: Path) -> pd.DataFrame:
-        passages: Passages = passages_of(collection, index)
-        results = (system(name, passages, index, options) % depth_of(measures)).transform(topics)
-        write_run(results, folder / "run.trec", _tag(name))
-        return evaluate_per_query(results, qrels, measures)
-
-    return condition
-
-
-def _run_condition(path: str, topics: pd.DataFrame, qrels: pd.DataFrame, measures: Sequence[str]) -> Any:
-    def condition(seed: int, folder: Path) -> pd.DataFrame:
-        results = _known(read_results(path), topics, path)
-        shutil.copy(path, folder / "run.trec")
-        return evaluate_per_query(results, qrels, measures)
-
-    return condition
-
-
-def _known(results: pd.DataFrame, topics: pd.DataFrame, path: str) -> pd.DataFrame:
-    """Results, ranked, whose queries are all among the topics."""
-    unknown = sorted(set(results["qid"]) - set(topics["qid"]))
-    if unknown:
-        raise ValueError(
-            f"{path}: {len(unknown)} query ids, such as {unknown[0]!r}, are not among the {len(topics)} topics; name "
-            "the split that was searched"
-        )
-    return rank_results(results)
-
-
 def _report_run(results: pd.DataFrame, topics: pd.DataFrame, path: Path) -> None:
     print(f"{len(results)} results of {results['qid'].nunique()} of {len(topics)} topics: {path}")
-
-
-def _tag(name: str) -> str:
-    return "".join(character if character.isalnum() else "-" for character in Path(name).name) or "run"

@@ -117,7 +117,7 @@ def test_a_corpus_is_read_again_only_when_its_file_has_changed(tmp_path, monkeyp
     made = passages_of(load_collection(folder), tmp_path / "root")
     reads = []
     monkeypatch.setattr(
-        "retrieval_bridge.collections.read_corpus", lambda path: reads.append(path) or iter(read_corpus(path))
+        "retrieval_bridge.beir.read_corpus", lambda path: reads.append(path) or iter(read_corpus(path))
     )
     passages_of(load_collection(folder), tmp_path / "root")
     assert reads == []
