@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from larpo_ir.tasks.math import equivalent, is_correct
+from larpo_ir.tasks.math import equivalent, extract_answer, is_correct
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -19,7 +19,11 @@ GSM8K = ROOT.parent / "shared" / "data" / "gsm8k" / "train.jsonl"
 def table(name: str) -> list[str]:
     """The lines of a table of `math_answers.txt`."""
     text = (HERE / "math_answers.txt").read_text()
-    return re.search(rf"^# {name}\n(.*?)(?=^# |\Z)", text, re.DOTALL | re.MULTILINE)[1].strip().split("\n")
+    return (
+        re.search(rf"^# {name}\n(.*?)(?=^# [a-z]+$|\Z)", text, re.DOTALL | re.MULTILINE)[1]
+        .strip()
+        .split("\n")
+    )
 
 
 def test_the_labelled_cases_are_many_and_balanced():
@@ -121,3 +125,30 @@ def test_what_real_solutions_come_to():
     rows = [json.loads(line)["answer"].rpartition("####") for line in GSM8K.read_text().splitlines()]
     right = sum(is_correct(re.sub(r"<<.*?>>", "", text), gold.strip()) for text, _, gold in rows)
     assert right >= 0.985 * len(rows)
+
+
+# --- Which part is the answer, in the phrasings of models -------------------------------------------------------
+
+
+@pytest.mark.parametrize("line", table("responses"))
+def test_the_answer_that_a_response_comes_to(line):
+    response, gold, verdict = (part.replace("\\n\\n", "\n\n") for part in line.rsplit(" | ", 2))
+    assert is_correct(response, gold) is (verdict == "right"), extract_answer(response)
+
+
+def test_aligned_calculations():
+    rows = "x &= 3 + 4 \\\\\n&= 7"
+    for text in (
+        f"\\begin{{align*}}\n{rows}\n\\end{{align*}}",
+        f"$$\\begin{{aligned}} {rows} \\end{{aligned}}$$",
+        f"\\[\\begin{{split}} {rows}. \\end{{split}}\\]",
+    ):
+        assert is_correct(text, "7")
+        assert not is_correct(text, "3")
+    assert is_correct("\\begin{align}x &= 1 \\\\ y &= 2\\end{align}", "(1,2)")
+
+
+def test_a_next_problem_does_not_count():
+    response = "The answer is $\\frac{1}{2}$.\n\nProblem:\nWhat is $3+4$?\n\nSolution: \\boxed{7}"
+    assert extract_answer(response) == "\\frac{1}{2}"
+    assert extract_answer("Problem: what is $3+4$?\n\nThe answer is $7$.") == "7"

@@ -2,6 +2,7 @@ r"""Which answers are equal. Marks (AM, N) that gold lacks do not count, so `equ
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -263,20 +264,20 @@ def _letters(run: Sequence[Token]) -> str:
     return whole.casefold() if upper and all(token.kind in ("word", "name") for token in run) else ""
 
 
+_CHOICE = re.compile(
+    r"(?:(?:option|choice|letter|answer) )*(?:([a-h])|\(\) ([a-h]) \)(?: .*)?|([a-h]) \)(?: .*)?)"
+)
+
+
 def _choice(run: Sequence[Token]) -> str | None:
-    """The letter of `(B)` or `(B) 12`, or of a B alone."""
-    texts = [token.text for token in run]
-    if len(texts) == 1 and len(texts[0]) == 1 and texts[0] in "ABCDEFGHabcdefgh":
-        return texts[0].casefold()
-    if (
-        len(texts) >= 3
-        and texts[0] == "()"
-        and texts[2] == ")"
-        and len(texts[1]) == 1
-        and texts[1] in "ABCDEFGHabcdefgh"
-    ):
-        return texts[1].casefold() if run[1].kind == "word" or texts[1].isupper() else None
-    return None
+    """The letter of `(B)`, `(B) 12`, `B) 12` or `option B`, or of a B alone."""
+    found = _CHOICE.fullmatch(" ".join(token.text for token in run).casefold())
+    if found is None:
+        return None
+    letter = next(token.text for token in run if len(token.text) == 1 and token.text.isalpha())
+    word = any(token.kind == "word" and token.text == letter for token in run)
+    # `(a) 12` is a product as likely as a choice.
+    return letter.casefold() if word or letter.isupper() or len(run) <= 3 else None
 
 
 def equivalent(gold: str, answer: str, *, equations: bool = False) -> bool:

@@ -28,7 +28,9 @@ class Span(NamedTuple):
     inside: str
 
 
-_DELIMITER = re.compile(r"\\\\|\\\$|\$\$|\$|\\[(\[]")
+_DELIMITER = re.compile(
+    r"\\\\|\\\$|\$\$|\$|\\[(\[]|\\begin\{(?:align|equation|gather|eqnarray|multline)\*?\}"
+)
 _UP_TO_DOLLAR = re.compile(rf"(?:\\.|[^$\\]){{1,{MAX_FORMULA}}}+(?=\$)", re.DOTALL)
 _CLOSING = {"$$": "$$", "\\(": "\\)", "\\[": "\\]"}
 _COMMAND = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|operatorname)\s{0,3}\{[^{}]*\}|\\[A-Za-z]+")
@@ -76,22 +78,24 @@ def _is_formula(text: str, start: int, end: int) -> bool:
     return _balanced(inside)
 
 
-def _close(text: str, mark: re.Match[str]) -> int | None:
-    """Where the delimiter stands that closes the formula which `mark` opens; None where it opens none."""
+def _close(text: str, mark: re.Match[str]) -> tuple[int, int] | None:
+    """The place of the delimiter that closes the formula which `mark` opens; None where it opens none."""
     if mark[0] == "$":
         inside = _UP_TO_DOLLAR.match(text, mark.end())
-        return inside.end() if inside and _is_formula(text, mark.start(), inside.end()) else None
-    close = text.find(_CLOSING[mark[0]], mark.end(), mark.end() + MAX_FORMULA)
-    return close if text[mark.end() : max(close, 0)].strip() else None
+        is_formula = inside and _is_formula(text, mark.start(), inside.end())
+        return (inside.end(), inside.end() + 1) if inside and is_formula else None
+    closing = _CLOSING.get(mark[0]) or mark[0].replace("begin", "end")
+    close = text.find(closing, mark.end(), mark.end() + MAX_FORMULA)
+    return (close, close + len(closing)) if text[mark.end() : max(close, 0)].strip() else None
 
 
 def _found(text: str) -> Iterator[tuple[str, Span]]:
     place = 0
     while (mark := _DELIMITER.search(text, place)) is not None:
         place = mark.end()
-        if mark[0] in ("$", *_CLOSING) and (close := _close(text, mark)) is not None:
-            place = close + len(mark[0])
-            yield "formula", Span(mark.start(), place, text[mark.end() : close])
+        if mark[0] not in ("\\\\", "\\$") and (close := _close(text, mark)) is not None:
+            place = close[1]
+            yield "formula", Span(mark.start(), place, text[mark.end() : close[0]])
         elif mark[0] == "\\$" or (mark[0] == "$" and _is_amount(text, mark.start())):
             yield "money", Span(mark.start(), place, mark[0])
 
@@ -101,7 +105,7 @@ def _is_amount(text: str, start: int) -> bool:
 
 
 def formulas(text: str) -> list[Span]:
-    r"""The formulas of a text in `$…$`, `$$…$$`, `\(…\)` and `\[…\]`, in order.
+    r"""The formulas of a text in `$…$`, `$$…$$`, `\(…\)`, `\[…\]` and `\begin{align}…`, in order.
 
     >>> [span.inside for span in formulas(r"It costs $5 and $7, so $x = 12$, that is \(12\) or $$\$12$$.")]
     ['x = 12', '12', '\\$12']

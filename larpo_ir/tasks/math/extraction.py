@@ -32,7 +32,7 @@ _MARK = re.compile(
     r"(?:is|are|be|equals)\b(?! not\b|n't\b)[ \t]*:?[*_]*[ \t]*(?:(?:thus|therefore|then|simply|just|only)\b[ \t]*)?"
     r"|\banswer[*_]*(?:[ \t]?\([^()\n]{0,40}\))?[*_ \t]*[:=][*_]*[ \t]*"
     r"|^[^\w\n]{0,10}(?:(?:the|final|correct)[ \t]){0,2}answer[^\w\n$\\-]{0,10}\n\s*"
-    r"|<answer>\s*",
+    r"|<answer>\s*|\bcorrect (?:option|choice|statement)\b[ \t]*(?:is|:)[ \t]*:?[*_]*[ \t]*",
     re.IGNORECASE | re.MULTILINE,
 )
 _IS_THE_ANSWER = re.compile(
@@ -59,6 +59,9 @@ _LABEL = re.compile(r"(?i)\A[*_\s]*(?:step|part|case|question|problem|note|examp
 # --- Statements ---------------------------------------------------------------------------------------------
 
 
+_SAYS = ("is", "equals", "=", "must", "should")
+
+
 def _stated(text: str, start: int, spans: Sequence[Span]) -> str | None:
     """The answer that a mark before `start` announces."""
     index = next((i for i, span in enumerate(spans) if span.start >= start), None)
@@ -68,7 +71,15 @@ def _stated(text: str, start: int, spans: Sequence[Span]) -> str | None:
         words = re.findall(r"[A-Za-z]+", between)
         # `the answer is thus $5$`: a formula that a few words lead to, rather than the words.
         if len(between) < 80 and len(words) <= 3 and not re.search(r"[0-9\\]|[.!?]\s", between):
-            return tidy(group(text, spans, index)[0])
+            answer = group(text, spans, index)[0]
+            if (
+                len(answer) > 1
+                or not answer.isalpha()
+                or not rest[rest.find("$") + 3 :].lstrip().startswith(_SAYS)
+            ):
+                return tidy(formula)
+            found = value_of(rest, formulas(rest))  # `The value of $x$ is $4$`
+            return found.answer if found else None
     end = _CLAUSE_END.search(rest)
     clause = rest[: end.start()] if end else rest
     answer = tidy(clause)

@@ -36,6 +36,7 @@ _EQUATION = re.compile(
 # --- Formulas -----------------------------------------------------------------------------------------------
 
 
+_ALIGNED = re.compile(r"\\(?:begin|end)\{(?:align|aligned|gather|gathered|split|alignedat|equation)\*?\}")
 _JOINER = re.compile(r"(?:[\s,;&]|\\[,;:! ]|\\q?quad)*+(?:and|or)?(?:[\s,;&]|\\[,;:! ]|\\q?quad)*+")
 _STARS = re.compile(r"(?<![\w)}])(?:\*\*|__)|(?:\*\*|__)(?![\w({])")  # but x**2 is a power
 
@@ -51,20 +52,39 @@ def tidy(answer: str) -> str | None:
     return (answer[: dots.end()] if dots else answer.rstrip(".,;:").strip()) or None
 
 
+def last_line(formula: str) -> str:
+    r"""What an aligned calculation comes to: the last of its lines that begin with a left side, and what follows it.
+
+    >>> last_line(r"\begin{aligned} x &= 3 + 4 \\ &= 7 \end{aligned}"), last_line(r"x &= 1 \\ y &= 2")
+    ('x = 3 + 4 = 7', 'x = 1, y = 2')
+    """
+    inside = _ALIGNED.sub(" ", formula).strip().rstrip(".,;").rstrip()
+    if "\\\\" not in inside or "\\begin" in inside:
+        return inside
+    chains: list[str] = []
+    for line in re.split(r"\\\\(?:\[[^\]]*\])?", inside):
+        line = line.replace("&", "").strip().rstrip(".,;")
+        if chains and re.match(r"=|\\approx|\\equiv|\\Rightarrow|[-+]\s", line):
+            chains[-1] += " " + line
+        elif line:
+            chains.append(line)
+    solved = [chain for chain in chains if re.fullmatch(r"[A-Za-z]\s*=\s*-?[^=]{1,30}", chain)]
+    if len(solved) == len(chains) and len({chain[0] for chain in chains}) == len(chains):
+        return ", ".join(re.sub(r"\s+", " ", chain) for chain in chains)
+    return re.sub(r"\s+", " ", chains[-1]) if chains else inside
+
+
 def group(text: str, spans: Sequence[Span], index: int) -> tuple[str, int]:
     """The formula at `index`, with those that follow it behind a comma, `and` or `or`; and where they end."""
-    insides, end = [spans[index].inside.strip().rstrip(".,;")], spans[index].end
+    insides, end = [last_line(spans[index].inside)], spans[index].end
     for span in spans[index + 1 : index + 20]:
         between = text[end : span.start]
         if len(between) > 20 or not between.strip() or not _JOINER.fullmatch(between):
             break
-        insides.append(span.inside.strip().rstrip(".,;"))
+        insides.append(last_line(span.inside))
         end = span.end
-    minus = (
-        "-"
-        if text[: spans[index].start].endswith((" -", "\n-")) and text[: spans[index].start][-3:-2].isalpha()
-        else ""
-    )
+    before = text[max(spans[index].start - 3, 0) : spans[index].start]
+    minus = "-" if re.fullmatch(r"[A-Za-z]\s-", before) else ""
     answer = ", ".join(insides) if len(insides) > 1 else minus + insides[0]
     return answer + (beside(text, end) if len(insides) == 1 else ""), end
 
@@ -144,6 +164,9 @@ def _plain(text: str, start: int, end: int) -> list[_Value]:
             continue
         between = text[found[-1].end : at] if found else ""
         whole = answer + beside(text, match.end())
+        if between == " to " and re.search(r"\bratio\b", text[:at], re.IGNORECASE):  # `The ratio is 3 to 4.`
+            found[-1] = _Value(found[-1].start, match.end(), f"{found[-1].answer}:{answer}")
+            continue
         if found and 0 < len(between) <= 8 and re.fullmatch(r",? ?(?:and|or) |, ", between):
             found[-1] = _Value(found[-1].start, match.end(), f"{found[-1].answer}, {whole}")
         else:

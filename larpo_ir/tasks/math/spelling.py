@@ -43,6 +43,7 @@ def spelled(text: str) -> str:
 _BLANK = r"(?:\\[,;:! ]|~|\{,\}\s?|\{\\,\}|,\\!|[ '_])"
 _GROUPED = re.compile(rf"(?<![0-9.,])[1-9][0-9]{{0,2}}(?:{_BLANK}\s?[0-9]{{3}})+(?![0-9])")
 _JOINED = re.compile(r"(?<=[0-9])(?:\{,\}|,\\!)\s?(?=[0-9])")
+_UNION = re.compile(r"(?<=[)\]])\s*U\s*(?=[(\[])")
 _TIMES = re.compile(r"(?<=[0-9)])\s[xX]\s(?=\$?[0-9(])")
 _EMPHASIS = re.compile(r"(?<![\w)}])\*\*|\*\*(?![\w({])|`")  # but x**2 is a power
 _SIZES = re.compile(r"\\(?:left|right|[bB]igg?[lrm]?)(?![A-Za-z])\s*\.?(?=[^A-Za-z0-9]|$)")
@@ -100,5 +101,6 @@ def cleaned(text: str) -> str:
         text = merged
     text = _EMPHASIS.sub(" ", text)
     text = _GROUPED.sub(lambda number: re.sub(r"[^0-9]", "", number[0]), text)
+    text = _UNION.sub(r"\\cup ", text)
     text = _TIMES.sub("*", _JOINED.sub("", text))
     return _REPEATING.sub(_repeating, _TRAILING_DOTS.sub(_dotted, text))

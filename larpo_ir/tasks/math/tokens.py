@@ -150,6 +150,7 @@ _PLAIN_NAMES = {
     "pi": "pi",
     "sqrt": "sqrt",
     "infinity": "infty",
+    "inf": "infty",
     "theta": "theta",
     "alpha": "alpha",
     "beta": "beta",
@@ -279,7 +280,7 @@ def _letters(letters: str, spaced: bool, words: bool) -> list[Token]:
     lower = letters.casefold()
     if lower in _CONJUNCTIONS:
         return [Token("sep", _CONJUNCTIONS[lower], spaced)]
-    if words or _is_word(letters, spaced):
+    if words or (lower not in _PLAIN_NAMES and _is_word(letters, spaced)):
         return [Token("word", lower, spaced)]
     if letters in FUNCTIONS:
         return [Token("func", letters, spaced)]
