@@ -71,12 +71,9 @@ def _stated(text: str, start: int, spans: Sequence[Span]) -> str | None:
         words = re.findall(r"[A-Za-z]+", between)
         # `the answer is thus $5$`: a formula that a few words lead to, rather than the words.
         if len(between) < 80 and len(words) <= 3 and not re.search(r"[0-9\\]|[.!?]\s", between):
-            answer = group(text, spans, index)[0]
-            if (
-                len(answer) > 1
-                or not answer.isalpha()
-                or not rest[rest.find("$") + 3 :].lstrip().startswith(_SAYS)
-            ):
+            formula = group(text, spans, index)[0]
+            letter = len(formula) == 1 and formula.isalpha()
+            if not (letter and text[spans[index].end :][:20].lstrip().startswith(_SAYS)):
                 return tidy(formula)
             found = value_of(rest, formulas(rest))  # `The value of $x$ is $4$`
             return found.answer if found else None
