@@ -458,6 +458,9 @@ CHOICES = [
     ('The common difference (d) is 9, and the first term (a) is 5.', None),
     ('Sagittarius A* is far away.', None),
     ('The correct answer is: D. Saturn\n\nIt has rings.', 'D'),
+    ('It boils at 40 °C.', None),
+    ('The fuse is 3 A.', None),
+    ('Looking at the options, only B makes sense.', 'B'),
 ]
 ANSWERS = [  # response, target, right
     ('C#', 'C++', False),
@@ -572,6 +575,9 @@ ANSWERS = [  # response, target, right
     ('The answer is 2006.', '2006', True),
     ('', 'x', False),
     ('x', '', False),
+    ("It was -40 degrees.", "40 degrees", False),
+    ("It was \u221240 degrees.", "-40 degrees", True),
+    ("It was 40 degrees.", "-40 degrees", False),
 ]
 # fmt: on
 

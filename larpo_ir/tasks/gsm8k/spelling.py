@@ -29,7 +29,7 @@ Rules: TypeAlias = list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], s
 
 # --- Characters ------------------------------------------------------------------------------------------------
 
-_MINUS = "\u2212\ufe63\uff0d\u2796\u02d7\u207b"  # these are never a list's bullet
+_MINUS = "\u2212\ufe63\uff0d\u2796\u02d7\u207b\u208b"  # these are never a list's bullet
 _DASHES = "\u2010\u2011\u2012\u2013" + _MINUS  # not the em dash, which only separates
 _SYMBOLS = (
     dict.fromkeys("×·⋅∗", "*")
@@ -129,7 +129,7 @@ def _repeating(match: re.Match[str]) -> str:
 
 # LaTeX within a number, which responses keep where every backslash is lost.
 _WITHIN: Rules = [
-    (re.compile(r"\\(?:text|mathord|mathpunct|mathrm|mathbin)\{([-,.])\}"), r"\1"),
+    (re.compile(r"\\(?:text|mbox|mathord|mathpunct|mathrm|mathbin)\{([-,.])\}"), r"\1"),
     (re.compile(r"\{ ?- ?\}"), "-"),
     (
         re.compile(r"(?<=[0-9])\{ ?(?:\\!)?([,.])(?:\\!)? ?\}(?=[0-9])|(?<=[0-9]),\\!(?=[0-9])"),
@@ -165,7 +165,7 @@ _LATEX: Rules = [
 # Twice, for macros within macros.
 _LATEX += 2 * [
     (
-        re.compile(r"\\(?:text|math|bold|mbox|hbox|underline|emph|textnormal)[a-z]{0,10}\s?\{([^{}]*+)\}"),
+        re.compile(r"\\(?:text|math|bold|mbox|hbox|underline|emph|num|SI|qty)[a-z]{0,10}\s?\{([^{}]*+)\}"),
         r"\1 ",
     ),
 ]
@@ -210,6 +210,8 @@ _NUMBERS: list[tuple[str, re.Pattern[str], str]] = [
     ),
     ("-", re.compile(rf"({_SIGN_COMES})-[ \t]*{_NUMBER_NEXT}", re.IGNORECASE | re.MULTILINE), r"\1-"),
     ("-", re.compile(r"\b(?<!-)(is|are|equals)(?=-[$\\]{0,2}[0-9])", re.IGNORECASE), r"\1 "),
+    # Behind a comma, where no number stands before it: `So, - 3 is the answer`.
+    ("-", re.compile(r"((?:^|[.!?])[^\d.!?\n-]{0,80}[,;] )- (?=\$?\.?[0-9])", re.MULTILINE), r"\1-"),
     # The whole text is `- 3`.
     ("-", re.compile(r"\A(\s*)-[ \t]+(?=\$?[0-9.][0-9.,/ ]{0,60}\S{0,3}\s{0,9}\Z)"), r"\1-"),
     ("-", re.compile(r"(?<![\w)}\]%.$])(\$\$?) ?-"), r"-\1"),
@@ -228,14 +230,16 @@ _NUMBERS: list[tuple[str, re.Pattern[str], str]] = [
 
 # 100 000, 1 234 567 and $1 800 anywhere, 1 800 only where nothing follows (see also `grouped`).
 _THREES = r"[0-9]{1,3}(?: [0-9]{3}){1,9}+(?![0-9])(?:\.[0-9]++)?+"
-_NOTHING_FOLLOWS = r"(?=[.)}\]*$_\"'”`%]*+[ \t]*+(?:$|</|\\\)|\\\])|[ ]?(?:\*\*|\}|\$))"
+_NOTHING_FOLLOWS = r"(?=[.)}\]*$_\"'”`%]*+[ \t]*+(?:$|</|\\\)|\\\])| ?(?:\*\*|\}|\$)| ?[=≈+*/])"
 _NO_MORE = r"(?! ?-| dollar\b)"  # `5 100-dollar bills`
 _SPACED_GROUPS = re.compile(
     rf"(?<![0-9.,])(?<![0-9] )(?:[0-9]{{1,3}}(?: 000){{1,9}}+(?![0-9])|{_THREES}{_NOTHING_FOLLOWS}"
     rf"|(?<=\$){_THREES}{_NO_MORE}|[0-9]{{1,2}}(?: [0-9]{{3}}){{2,9}}+(?![0-9]))",
     re.MULTILINE,
 )
-_SPACED_ANSWER = re.compile(rf"-?\$? ?{_THREES}{_NO_MORE}")
+# A line that groups digits by spaces does so in all of its numbers: `2 + 9 498 = 9 500 eggs`.
+_SPACED_AS_WELL = re.compile(rf"(?<![0-9.,])(?<![0-9] ){_THREES}{_NO_MORE}")
+_SPACED_ANSWER = re.compile(rf"-?\$? ?(?:{_THREES}|[0-9]{{1,3}}(?: , [0-9]{{3}}){{1,9}}+(?![0-9])){_NO_MORE}")
 
 
 def grouped(text: str, start: int) -> tuple[str, int]:
@@ -244,7 +248,7 @@ def grouped(text: str, start: int) -> tuple[str, int]:
     For places where one number is expected: what a mark announces as `9 500 dollars` is one.
     """
     if found := _SPACED_ANSWER.match(text, start):
-        return found[0].replace(" ", "") + text[found.end() :], 0
+        return re.sub(" ,? ?", "", found[0]) + text[found.end() :], 0
     return text, start
 
 
@@ -272,4 +276,13 @@ def plain(text: str) -> str:
     for needed, pattern, replacement in _NUMBERS:
         if needed in text.lower():
             text = pattern.sub(replacement, text)
-    return _SPACED_GROUPS.sub(lambda match: match[0].replace(" ", ""), text)
+    return "\n".join(map(_joined, text.split("\n"))) if " " in text else text
+
+
+def _joined(line: str) -> str:
+    joined, number = _SPACED_GROUPS.subn(_without_spaces, line)
+    return _SPACED_AS_WELL.sub(_without_spaces, joined) if number else line
+
+
+def _without_spaces(match: re.Match[str]) -> str:
+    return match[0].replace(" ", "")

@@ -12,7 +12,7 @@ that applies decides:
 6. **The one option that is called correct** in a list of them (`B) 40: correct`).
 7. **The one letter that is mentioned as a letter** (`(B)`, `option B`).
 8. **The one option whose text occurs**, where it is not a part of a longer one that does, and is not denied.
-9. **The one letter that stands alone** in a response of a single line (`Definitely B.`).
+9. **The one letter that stands alone** in a response of one short line (`Definitely B.`).
 
 What remains chooses nothing: nothing is guessed. What a question asks for is not looked at: `A is incorrect` denies
 A, also where the incorrect statement is asked for. `A` and `I` before a word in lower case are words. A small letter
@@ -125,7 +125,7 @@ _BEING_RIGHT = re.compile(
     rf"(?i:(?:(?:is|seems|would\s+be|must\s+be|should\s+be|appears\s+to\s+be|looks){_ADVERB}"
     rf"\s+(?:(?:the|my)\s+)?(?:final\s+|most\s+likely\s+)?(?:right|correct|best|better|true|answer|{_NOUN}|one"
     r"|(?:more|most)\s+(?:likely|accurate|appropriate|plausible))"
-    r"\b|it\s+is(?=\W*\Z)|\?\s*(?:yes|correct|right)\b))(?!\s*\?)"
+    r"\b|(?:makes\s+(?:the\s+most\s+)?sense|fits|remains|is\s+left)\b|it\s+is(?=\W*\Z)|\?\s*(?:yes|correct|right)\b))(?!\s*\?)"
 )
 
 # --- Where a letter stands ---------------------------------------------------------------------------------------
@@ -147,7 +147,8 @@ _MENTIONED = re.compile(
     rf"\(([A-Z])\)|\b(?i:option|choice|answer)\s+({_CAPITAL}){_NO_WORD}|\*\*\(?([A-Z])[.)]?\*\*"
     r"|(?:^|\n)\s*([A-Z])[.)]\s|\b(?i:option|choice)\s+([a-z])\b"
 )
-_ALONE = re.compile(rf"(?<![A-Za-z0-9#+./-])(?<![A-Za-z]['’])({_CAPITAL}){_NO_WORD}|\(([a-z])\)")
+# Not of a unit (`5 °C`, `3 A`), nor behind a hyphen or in an abbreviation.
+_ALONE = re.compile(rf"(?<![A-Za-z0-9#+./°-])(?<![0-9] )(?<![A-Za-z]['’])({_CAPITAL}){_NO_WORD}|\(([a-z])\)")
 _AT_AN_END = re.compile(r"[)\]}_\"'`$”’]{0,4}\s*(?:\Z|[.,;:!()]|is[.\s]*\Z)")
 _NAME_BEFORE = re.compile(
     r"(?:(?<=[a-z,;]\s)[A-Z][a-z]+|\b(?i:vitamin|type|plan|group|hepatitis|point|class|grade|figure|table))\s+\Z"
@@ -321,7 +322,7 @@ def _option_that_occurs(text: str, options: Sequence[str]) -> str | None:
 
 
 def _alone(said: str, letters: str) -> str | None:
-    if "\n" in said or len(said) > 100:
+    if "\n" in said or len(said) > 60:
         return None
     places = list(_ALONE.finditer(said))
     if any(_NAME_BEFORE.search(said, 0, match.start()) for match in places):

@@ -13,8 +13,11 @@ _BASE_LETTERS = str.maketrans(
 )
 _ACRONYM_POINT = re.compile(r"\b([a-z]{1,2})\.(?=[a-z]\b)")  # U.S. is US, Ph.D. is PhD
 _SPACED_INITIALS = re.compile(r"\b([a-z])\. ?(?=[a-z]\.)")  # J. R. R. Tolkien is J.R.R. Tolkien
-# `C#`, `C++` and `A+` are not `C` and `A`; `6.6%` and `3.5` are one word each.
-_WORD = re.compile(r"[^\W_]+(?:\.[0-9]+)*(?:%|\+\+|[#+](?![^\W_])|(?<=\b[a-z])-(?=$|[\s.,;]))?")
+# `C#`, `C++` and `A+` are not `C` and `A`, nor is `-40` what `40` is; `6.6%` and `3.5` are one word each.
+_WORD = re.compile(
+    r"(?:(?<![^\s($€£])-(?=[0-9]))?[^\W_]+(?:\.[0-9]+)*(?:%|\+\+|[#+](?![^\W_])|(?<=\b[a-z])-(?=$|[\s.,;]))?"
+)
+_MINUS = re.compile(r"[−–](?=[0-9])")
 _ARTICLES = ("a", "an", "the")
 _NEGATED_VERB = re.compile("not|never|(?:is|was|are|were|did|does|do|ca|could|would)nt")
 _NEGATION = re.compile(f"{_NEGATED_VERB.pattern}|nor|neither|cannot|than|unlike|without|except")
@@ -27,6 +30,7 @@ def plain(text: str) -> str:
     text = "".join(c for c in decomposed if not unicodedata.combining(c)).casefold().translate(_BASE_LETTERS)
     text = re.sub(r"\((?:disambiguation|film|movie)\)", " ", text).replace("&", " and ")
     text = _ACRONYM_POINT.sub(r"\1", _SPACED_INITIALS.sub(r"\1.", text))
+    text = _MINUS.sub("-", text)
     return re.sub(r"['’`]s\b|(?<=[0-9]),(?=[0-9]{3})|['’`]", "", text)
 
 
