@@ -30,7 +30,7 @@ _MARK = re.compile(
     r"(?<!\#)\#{4}(?!\#)[ \t]*"
     r"|\banswer\b[*_ \t]*(?:(?:to|of|for|in|here|as|should|would|will|must|can|then|therefore)\b[^.:=\n]{0,60}?\b)?"
     r"(?:is|are|be|equals)\b(?! not\b|n't\b)[ \t]*:?[*_]*[ \t]*(?:(?:thus|therefore|then|simply|just|only)\b[ \t]*)?"
-    r"|\banswer[*_]*(?:[ \t]?\([^()\n]{0,40}\))?[*_ \t]*[:=][*_]*[ \t]*"
+    r"|(?<!/)(?<!per )\banswer[*_]*(?:[ \t]?\([^()\n]{0,40}\))?[*_ \t]*[:=][*_]*[ \t]*"
     r"|^[^\w\n]{0,10}(?:(?:the|final|correct)[ \t]){0,2}answer[^\w\n$\\-]{0,10}\n\s*"
     r"|<answer>\s*|\bcorrect (?:option|choice|statement)\b[ \t]*(?:is|:)[ \t]*:?[*_]*[ \t]*",
     re.IGNORECASE | re.MULTILINE,
