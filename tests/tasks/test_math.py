@@ -248,6 +248,15 @@ def test_problems_in_lines(tmp_path):
     assert topics[["qid", "gold"]].to_numpy().tolist() == [["test-1", r"\frac{1}{2}"], ["test-2", "42"]]
 
 
+def test_words_behind_the_box_of_a_solution_are_not_its_answer(tmp_path):
+    """A response's unit may tell that it is wrong; a solution's prose must not make other answers wrong."""
+    solution = r"The point is $\boxed{15}$ above the line."
+    topics = load(write(tmp_path / "t.jsonl", json.dumps(PROBLEM | {"solution": solution})))
+    assert topics["gold"].tolist() == ["15"]
+    assert is_correct(r"\boxed{15}", solution)
+    assert not is_correct(r"\boxed{15} feet", r"15\text{ inches}")
+
+
 BAD = {
     "no problem": ({"solution": r"\boxed{1}"}, r"t.jsonl:2: no text under `problem`"),
     "no solution": ({"problem": "?"}, r"t.jsonl:2: no \\boxed{} answer under `solution`"),

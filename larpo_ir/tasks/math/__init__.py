@@ -54,7 +54,7 @@ __all__ = ["equivalent", "extract_answer", "is_correct", "load"]
 def _gold_answer(gold: object) -> str:
     missing = gold is None or (isinstance(gold, float) and gold != gold)
     text = "" if missing else str(gold).strip()
-    answer = boxed(text) or tidy(text.rpartition("####")[2])
+    answer = boxed(text, words=False) or tidy(text.rpartition("####")[2])
     if answer is None:
         raise ValueError(
             f"the gold answer {text[:80]!r} is empty: give an expression such as \\frac{{1}}{{2}}, or a solution"

@@ -60,8 +60,8 @@ def boxes(text: str) -> list[Box]:
     return found
 
 
-def boxed(text: str) -> str | None:
-    r"""What is in the last box; several boxes next to each other are a list.
+def boxed(text: str, *, words: bool = True) -> str | None:
+    r"""What is in the last box; several boxes next to each other are a list. `words`: with the units behind it.
 
     >>> boxed(r"\boxed{1} and \boxed{2}"), boxed(r"first \boxed{1}, but then \boxed{2}"), boxed("2")
     ('1, 2', '2', None)
@@ -69,7 +69,7 @@ def boxed(text: str) -> str | None:
     found = boxes(text)
     if not found:
         return None
-    parts = [_sign(text, box.start) + box.inside + _behind(text, box.end) for box in found]
+    parts = [_sign(text, box.start) + box.inside + _behind(text, box.end, words) for box in found]
     return parts[0] if len(set(parts)) == 1 else ", ".join(parts)
 
 
@@ -81,10 +81,11 @@ def _sign(text: str, start: int) -> str:
     )
 
 
-def _behind(text: str, end: int) -> str:
+def _behind(text: str, end: int, words: bool) -> str:
     """What belongs to a box and stands behind it: a base, a percent or degree sign, a unit."""
     match = _BASE_OR_SIGN.match(text, end)
-    return (match[0].strip() if match else "") + beside(text, match.end() if match else end, scales=False)
+    sign = match[0].strip() if match else ""
+    return sign + (beside(text, match.end() if match else end, scales=False) if words else "")
 
 
 # --- Words beside a number ----------------------------------------------------------------------------------

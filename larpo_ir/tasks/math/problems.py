@@ -61,7 +61,11 @@ def _problem(place: str, row: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"{place}: no text under `problem`; a problem has `problem` and `solution`")
     answer = row.get("answer")
     gold = (
-        str(answer).strip() if answer is not None else boxed(solution) if isinstance(solution, str) else None
+        str(answer).strip()
+        if answer is not None
+        else boxed(solution, words=False)
+        if isinstance(solution, str)
+        else None
     )
     if not gold:
         raise ValueError(
