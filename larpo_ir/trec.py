@@ -139,15 +139,18 @@ def results_from_records(path: str | os.PathLike[str]) -> pd.DataFrame:
     Raises `FileNotFoundError`, or `ValueError` with file and row for a row without these columns, an id that is no
     string or whole number, a score that is no finite number; and for an empty file.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for where, row in read_records(path):
         missing = [name for name in ("qid", "docno", "score") if name not in row]
         if missing:
             have = ", ".join(map(str, row)) or "none"
             raise ValueError(f"{where}: results need the column(s) {', '.join(missing)}; there are {have}")
-        ids = {name: id_text(row[name], name, where) for name in ("qid", "docno")}
-        rank = {"rank": whole_number_of(row["rank"], "rank", where)} if row.get("rank") is not None else {}
-        rows.append({**row, **ids, **rank, "score": score_of(row["score"], where)})
+        checked: dict[str, Any] = {name: id_text(row[name], name, where) for name in ("qid", "docno")}
+        checked["score"] = score_of(row["score"], where)
+        rank = row.pop("rank", None)
+        if rank is not None:
+            checked["rank"] = whole_number_of(rank, "rank", where)
+        rows.append({**row, **checked})
     if not rows:
         raise ValueError(f"{path} is empty: no results to read")
     return pd.DataFrame(rows)

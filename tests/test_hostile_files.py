@@ -23,7 +23,9 @@ from larpo_ir.lists import read_lists
 from larpo_ir.logprob_cache import LogprobCache
 from larpo_ir.pool import CandidatePool
 from larpo_ir.records import read_records
+from larpo_ir.tasks import get_task
 from larpo_ir.tokenization import TokenizedList
+from larpo_ir.topics import read_candidates, read_examples, read_topics
 from larpo_ir.trec import read_qrels, read_run, results_from_records, write_qrels, write_run
 from retrieval_bridge.collections import load_collection
 from retrieval_bridge.dense import DenseRetriever
@@ -190,6 +192,29 @@ def test_lists(layout: str, tmp_path: Path) -> None:
         written(path, changed(LISTS[layout], random.Random(n)), 1)
         is_one_line(lambda: read_lists(path), f"{layout} {n}: {path.read_text()}")
         is_one_line(lambda: CandidatePool.from_ranked(path), f"pool of {layout} {n}: {path.read_text()}")
+
+
+TOPICS_READ: dict[str, tuple[Callable[[Path], Any], dict[str, Any]]] = {
+    "topics": (read_topics, {"id": 3, "question": "2+2?", "gold": "4"}),
+    "chats": (read_topics, TOPIC),
+    "examples": (lambda path: read_examples(path, 1), {"question": "2+2?", "answer": "4"}),
+    "candidates": (read_candidates, RESULT),
+    "gsm8k": (get_task("gsm8k").read, {"question": "2+2?", "answer": "2+2=4\n#### 4"}),
+    "math": (get_task("math").read, {"problem": "2+2?", "solution": "It is \\boxed{4}.", "level": "Level 1"}),
+    "mixeval": (get_task("mixeval").read, {"id": "1", "prompt": "?", "options": ["a", "b"], "target": ["A"],
+                                           "problem_type": "single-choice", "benchmark_name": "x"}),
+    "alpaca_eval": (get_task("alpaca_eval").read, {"instruction": "Say a.", "output": "a", "generator": "g"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TOPICS_READ)
+def test_topics(name: str, tmp_path: Path) -> None:
+    read, row = TOPICS_READ[name]
+    for n in range(80):
+        path = written(tmp_path / f"a.{'jsonl' if n % 2 else 'json'}", changed(row, random.Random(n)), 1)
+        is_one_line(lambda path=path: read(path), f"{name} {n}: {path.read_text()}")
+        path.write_bytes(damaged(written(path, row).read_bytes(), random.Random(n)))
+        is_one_line(lambda path=path: read(path), f"{name}, damage {n}")
 
 
 def test_pools(tmp_path: Path) -> None:

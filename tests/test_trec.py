@@ -169,6 +169,11 @@ def test_records_keep_their_columns_and_may_lack_a_score(tmp_path: Path) -> None
     assert frame["text"].tolist() == ["a", "b"]
     assert np.isnan(frame["score"][0])
     assert frame["score"].dtype == np.float64
+    ranks = results_from_records(
+        records(tmp_path / "r.jsonl", [{**rows[1], "rank": None}, {**rows[0], "rank": "2"}])
+    )
+    assert ranks["rank"].fillna(-1).tolist() == [-1, 2]
+    assert "rank" not in results_from_records(records(tmp_path / "r.jsonl", [{**rows[1], "rank": None}]))
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from retrieval_bridge.answers import holds_answer
 from retrieval_bridge.collections import FORMATS, QuestionCollection, TrecCollection, load_collection
 from retrieval_bridge.rows import read_corpus
 from retrieval_bridge.sentence_collection import sentences, split_sentences
+from retrieval_bridge.sparse import BM25
 
 CORPUS = [
     {"docno": "p1", "title": "Physics", "text": "Bardeen won twice. He was American."},
@@ -335,6 +336,17 @@ def test_ir_datasets(registered: str) -> None:
     itself = load_collection(f"ir_datasets:{registered}/dev")
     assert itself.splits == ["dev"]
     assert triples(itself.qrels()) == [("1", "d2", 2)]
+
+
+def test_an_empty_document_of_ir_datasets_is_indexed(registered: str, tmp_path: Path) -> None:
+    with pytest.warns(
+        UserWarning, match="local-bridge: 1 of 3 passages have neither title nor text, such as 'd3'"
+    ):
+        retriever = BM25(load_collection(registered), path=tmp_path)
+    topics = pd.DataFrame({"qid": ["1"], "query": ["body"]})
+    assert sorted(retriever(topics)["docno"]) == ["d1", "d2"]
+    again = BM25(load_collection(registered), path=tmp_path)
+    assert again.passages.fingerprint == retriever.passages.fingerprint
 
 
 def test_what_is_no_collection(tmp_path: Path) -> None:

@@ -67,6 +67,43 @@ def test_index_search_and_evaluate(folder, tmp_path, capsys):
     assert len(found) == 3
 
 
+def test_an_empty_document_is_counted_in_one_line(tmp_path, capsys):
+    write_beir(tmp_path / "c")
+    with open(tmp_path / "c" / "corpus.jsonl", "a") as file:
+        file.write('\n{"_id": "none", "title": "", "text": ""}')
+    systems = ["--systems", "bm25", "static-minilm"]
+    run("index", "--collection", tmp_path / "c", "--index", tmp_path / "index", *systems)
+    printed = capsys.readouterr()
+    assert f"7 passages (1 without text): {tmp_path / 'index' / 'passages'}" in printed.out.splitlines()
+    counted = [line for line in printed.err.splitlines() if "neither title nor text" in line]
+    assert counted == ["warning: c: 1 of 7 passages have neither title nor text, such as 'none'; they are indexed as "
+                       "empty ones"]  # fmt: skip
+    run("index", "--collection", tmp_path / "c", "--index", tmp_path / "index", *systems)
+    assert "7 passages (1 without text)" in capsys.readouterr().out
+
+
+def test_factories_are_indexed_in_one_folder(folder, tmp_path, capsys):
+    for factory in ("Flat", "HNSW8", "IVF2,Flat"):
+        run(
+            "search",
+            "--collection",
+            folder / "c",
+            "--split",
+            "dev",
+            "--system_name",
+            folder / "encoder",
+            "--index",
+            tmp_path / "index",
+            "--output",
+            tmp_path / f"{factory}.trec",
+            "--options",
+            json.dumps({"index": factory}),
+        )
+        assert len(read_results(tmp_path / f"{factory}.trec")) > 3
+    folders = sorted(path.name.partition("encoder-")[2][8:] for path in (tmp_path / "index").glob("dense-*"))
+    assert folders == ["", "-HNSW8", "-IVF2-Flat"]
+
+
 def test_mine_train_and_compare(folder, tmp_path, capsys):
     options = ["--collection", folder / "c", "--index", tmp_path / "index", "--lists.sources", '["bm25", "random"]',
                "--lists.num_negatives", 2, "--lists.depth", 5]  # fmt: skip
