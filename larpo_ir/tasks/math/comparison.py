@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 
-from larpo_ir.tasks.math import values
+from larpo_ir.tasks.math import sameness
 from larpo_ir.tasks.math.answers import (
     Answer,
     Based,
@@ -63,7 +63,7 @@ def equal(gold: Answer, found: Answer) -> bool:
             return _column(rows, items)
         case Matrix(), Matrix():
             return [len(row) for row in gold.rows] == [len(row) for row in found.rows] and all(
-                values.same(a, b)
+                sameness.same(a, b)
                 for one, other in zip(gold.rows, found.rows, strict=True)
                 for a, b in zip(one, other, strict=True)
             )
@@ -142,9 +142,9 @@ def _scaled(quantity: Quantity, factor: Fraction) -> Node:
 def _numbers(gold: Node, found: Node) -> bool:
     if isinstance(gold, Name) and isinstance(found, Name):
         return gold.name.casefold() == found.name.casefold()
-    if values.same(gold, found):
+    if sameness.same(gold, found):
         return True
-    return values.rounds_to(gold, found, DECIMALS) or values.rounds_to(found, gold, DECIMALS)
+    return sameness.rounds_to(gold, found, DECIMALS) or sameness.rounds_to(found, gold, DECIMALS)
 
 
 def _beside_base(one: Answer, other: Answer) -> bool:
@@ -154,7 +154,7 @@ def _beside_base(one: Answer, other: Answer) -> bool:
     if not isinstance(plain, Quantity):
         return False
     try:
-        return values.same(plain.node, _digits(based.digits))
+        return sameness.same(plain.node, _digits(based.digits))
     except ValueError:
         return False
 
@@ -213,7 +213,7 @@ def _column(rows: tuple[tuple[Node, ...], ...], items: tuple[Answer, ...]) -> bo
         else []
     )
     return len(cells) == len(items) and all(
-        isinstance(item, Quantity) and values.same(cell, item.node)
+        isinstance(item, Quantity) and sameness.same(cell, item.node)
         for cell, item in zip(cells, items, strict=True)
     )
 
@@ -225,7 +225,7 @@ def _equations(gold: Equation, found: Equation) -> bool:
     left = list(found.differences)
     for difference, relation in gold.differences:
         for candidate in left:
-            if candidate[1] == relation and values.proportional(
+            if candidate[1] == relation and sameness.proportional(
                 difference, candidate[0], positive=relation in ("<", "<=")
             ):
                 left.remove(candidate)

@@ -131,7 +131,8 @@ class _Parser:
     def powered(self, node: Node) -> Node:
         while True:
             if self.accept("op", "!"):
-                node = Call("factorial", (node,))
+                double = self.accept("op", "!")  # 5!! is 5 * 3 * 1
+                node = Call("double factorial" if double else "factorial", (node,))
             elif self.accept("mark", "%"):
                 node = Product((node, Num(Fraction(1, 100))))
             elif self.accept("mark", "deg"):

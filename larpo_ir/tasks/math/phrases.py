@@ -121,7 +121,10 @@ _REASON = re.compile(
     r"|,\s(?:as|and not|not|attained|achieved|obtained|reached|occurring|found|rounded|i\.e)\b",
     re.IGNORECASE,
 )
-_CONDITION = re.compile(r",?\s(?:where|when)\b[^,;]*", re.IGNORECASE)
+_CONDITION = re.compile(
+    r",?\s(?:(?:where|when)\b[^,;]*|or\s[^,;]*\b(?:per|each|apiece)\b[^,;]*)", re.IGNORECASE
+)
+_RATE = re.compile(r"\s(?:per|each|apiece|an?)\b")
 _ASIDE = re.compile(r"\((?=[^()\n]{0,200}\b(?!or\b|and\b)[a-z]{2,})[^()\n]{1,200}\)")
 _CLAUSE = re.compile(r"[,;]\s")
 
@@ -167,7 +170,8 @@ def _plain(text: str, start: int, end: int) -> list[_Value]:
         if between == " to " and re.search(r"\bratio\b", text[:at], re.IGNORECASE):  # `The ratio is 3 to 4.`
             found[-1] = _Value(found[-1].start, match.end(), f"{found[-1].answer}:{answer}")
             continue
-        if found and 0 < len(between) <= 8 and re.fullmatch(r",? ?(?:and|or) |, ", between):
+        rate = _RATE.match(text, match.end())
+        if found and not rate and 0 < len(between) <= 8 and re.fullmatch(r",? ?(?:and|or) |, ", between):
             found[-1] = _Value(found[-1].start, match.end(), f"{found[-1].answer}, {whole}")
         else:
             found.append(_Value(at, match.end(), whole))

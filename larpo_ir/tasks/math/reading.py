@@ -191,9 +191,10 @@ def _summed(items: list[Answer], between: list[Token]) -> Answer | None:
     sizes = [item.beside.size for item in quantities]
     if len(kinds) != 1 or () in kinds or any(a <= b for a, b in pairwise(sizes)):
         return None
-    smallest = quantities[-1]
-    terms = tuple(Product((item.node, Num(item.beside.size / smallest.beside.size))) for item in quantities)
-    return Quantity(Sum(terms), smallest.beside)
+    # 18 dollars and 50 cents are 18.50, in the larger unit; 2 hours and 30 minutes are 150, in the smaller one.
+    unit = quantities[0 if "money" in quantities[0].beside.unit() else -1].beside
+    terms = tuple(Product((item.node, Num(item.beside.size / unit.size))) for item in quantities)
+    return Quantity(Sum(terms), unit)
 
 
 # --- Relations ----------------------------------------------------------------------------------------------
@@ -260,7 +261,7 @@ def _region(run: list[Token], how: Reading) -> Answer | None:
         region = region or Region(())
         if token.text == "setminus":
             for low, high, closed, shut in region.spans:
-                mp = values._mp()
+                mp = values.context()
                 outside = Region(((-mp.inf, low, False, not closed), (high, mp.inf, not shut, False)))
                 result = intersection([result, outside])
         else:

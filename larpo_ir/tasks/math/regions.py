@@ -14,7 +14,7 @@ FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
 
 
 def end_of(node: Node) -> Any:
-    mp = values._mp()
+    mp = values.context()
     if node == Name("infty"):
         return mp.inf
     if node == negative(Name("infty")):
@@ -28,12 +28,12 @@ def end_of(node: Node) -> Any:
 
 
 def everything() -> Region:
-    mp = values._mp()
+    mp = values.context()
     return Region(((-mp.inf, mp.inf, False, False),))
 
 
 def half_line(relation: str, node: Node) -> Region:
-    mp, end = values._mp(), end_of(node)
+    mp, end = values.context(), end_of(node)
     below, above = (-mp.inf, end, False, relation == "<="), (end, mp.inf, relation == ">=", False)
     table = {
         "<": (below,),
@@ -47,7 +47,7 @@ def half_line(relation: str, node: Node) -> Region:
 
 
 def same_end(one: Any, other: Any) -> bool:
-    mp = values._mp()
+    mp = values.context()
     if mp.isinf(one) or mp.isinf(other):
         return bool(one == other)
     return bool(abs(one - other) <= max(abs(one), abs(other), 1) * mp.mpf(10) ** -values.CLOSE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from larpo_ir.tasks.math import values
+from larpo_ir.tasks.math import sameness
 from larpo_ir.tasks.math.answers import Answer, Equation, Named, Quantity, Reading, wrapped
 from larpo_ir.tasks.math.expressions import Call, Name, Node, Num, Power, Product, Sum, names, negative
 from larpo_ir.tasks.math.parser import parse
@@ -25,7 +25,7 @@ def agree(before: Answer, after: Answer, relation: str) -> bool:
     if not isinstance(before, Quantity) or not isinstance(after, Quantity):
         return False
     try:
-        return values.same(before.node, after.node) or values.rounds_to(
+        return sameness.same(before.node, after.node) or sameness.rounds_to(
             before.node, after.node, 0 if relation == "~" else 1
         )
     except Unreadable:
@@ -38,6 +38,7 @@ def name_of(side: list[Token], how: Reading, zero: bool = False) -> str | None:
     A name is a letter, words, `f(x)`, `\\sin x`, `(x, y)`, `\\angle ABC`, or, unless `how.equations`, a quantity that
     letters make (`_is_quantity`). `zero`: the right side is 0.
     """
+    side = [token for token in side if token[:2] != ("mark", "$")]
     if how.letters:
         side = without_letters(side)
     text = " ".join(token.text for token in side)

@@ -46,6 +46,7 @@ _JOINED = re.compile(r"(?<=[0-9])(?:\{,\}|,\\!)\s?(?=[0-9])")
 _UNION = re.compile(r"(?<=[)\]])\s*U\s*(?=[(\[])")
 _TIMES = re.compile(r"(?<=[0-9)])\s[xX]\s(?=\$?[0-9(])")
 _EMPHASIS = re.compile(r"(?<![\w)}])\*\*|\*\*(?![\w({])|`")  # but x**2 is a power
+_COUNTRY = re.compile(r"\b(?:US|AU|CA|NZ|HK)\s?\\?\$")
 _SIZES = re.compile(r"\\(?:left|right|[bB]igg?[lrm]?)(?![A-Za-z])\s*\.?(?=[^A-Za-z0-9]|$)")
 
 
@@ -99,7 +100,7 @@ def cleaned(text: str) -> str:
         merged := re.sub(r"\\(?:bar|dot)\{?([0-9]+)\}?\\(?:bar|dot)\{?([0-9])\}?", r"\\bar{\1\2}", text)
     ) != text:
         text = merged
-    text = _EMPHASIS.sub(" ", text)
+    text = _COUNTRY.sub("$", _EMPHASIS.sub(" ", text))
     text = _GROUPED.sub(lambda number: re.sub(r"[^0-9]", "", number[0]), text)
     text = _UNION.sub(r"\\cup ", text)
     text = _TIMES.sub("*", _JOINED.sub("", text))

@@ -1,4 +1,4 @@
-r"""The value of an expression, and whether two expressions are the same.
+r"""The value of an expression.
 
 Rational numbers are exact. Roots, π, e, logarithms and angles are computed to `DIGITS` digits (by `mpmath`, which
 comes with PyTorch's SymPy). Names get fixed rational values, several times over; expressions that agree each time are
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from larpo_ir.tasks.math.expressions import Call, Name, Node, Num, Power, Product, Sum, children, has, names
+from larpo_ir.tasks.math.expressions import Call, Name, Node, Num, Power, Product, Sum, has
 from larpo_ir.tasks.math.tokens import Unreadable
 
 DIGITS = 60
@@ -29,7 +29,7 @@ CLOSE = 40  # digits in which two computed values agree that are the same
 _own = threading.local()
 
 
-def _mp() -> Any:
+def context() -> Any:
     """A context of mpmath's for this thread: its precision is a property of the context."""
     if not hasattr(_own, "context"):
         import mpmath
@@ -51,7 +51,7 @@ def _symbol(*key: object) -> Fraction:
 def _key(value: Value) -> str:
     if isinstance(value, Fraction):  # in base 16: Python refuses to write long integers in base 10
         return f"{value.numerator:x}/{value.denominator:x}"
-    mp = _mp()
+    mp = context()
     return f"{mp.nstr(value.real, CLOSE)},{mp.nstr(value.imag, CLOSE)}"
 
 
@@ -60,7 +60,7 @@ def _bits(value: Fraction) -> int:
 
 
 def approximate(value: Value) -> Any:
-    mp = _mp()
+    mp = context()
     if isinstance(value, Fraction):
         return mp.mpc(mp.mpf(value.numerator) / value.denominator)
     return mp.mpc(value)
@@ -69,7 +69,7 @@ def approximate(value: Value) -> Any:
 def same_value(one: Value, other: Value) -> bool:
     if isinstance(one, Fraction) and isinstance(other, Fraction):
         return one == other
-    mp = _mp()
+    mp = context()
     a, b = approximate(one), approximate(other)
     gap, size = abs(a - b), max(abs(a), abs(b))
     return bool(gap <= size * mp.mpf(10) ** -CLOSE or gap <= mp.mpf(10) ** -(DIGITS - 8))
@@ -113,7 +113,7 @@ def _value(node: Node, point: _Point) -> Value:
 
 
 def _constant(name: str, point: _Point) -> Value:
-    mp = _mp()
+    mp = context()
     if name in ("infty", "emptyset"):
         raise Unreadable("no number")
     constants: dict[str, Callable[[], Value]] = {
@@ -137,8 +137,12 @@ def _total(values: list[Value], start: int) -> Value:
     return result
 
 
+def multiplied(one: Value, other: Value) -> Value:
+    return _total([one, other], 1)
+
+
 def _power(base: Value, exponent: Value) -> Value:
-    mp = _mp()
+    mp = context()
     if isinstance(exponent, Fraction) and exponent.denominator == 1:
         power = exponent.numerator
         if base == 0:
@@ -188,6 +192,12 @@ def _factorial(value: Value) -> Value:
     return _symbol("factorial", _key(value))
 
 
+def _double_factorial(value: Value) -> Value:
+    if isinstance(value, Fraction) and value.denominator == 1 and 0 <= value.numerator <= 2_500:
+        return Fraction(math.prod(range(value.numerator, 0, -2)))
+    return _symbol("double factorial", _key(value))
+
+
 def _binomial(n: Value, k: Value) -> Value:
     whole = isinstance(n, Fraction) and isinstance(k, Fraction) and n.denominator == k.denominator == 1
     if whole and 0 <= k <= n <= 5_000:
@@ -220,7 +230,7 @@ def _whole(which: Callable[[Fraction], int]) -> Callable[[Value], Value]:
         near = round(float(value.real)) if abs(value.real) < 1e15 else None
         if near is not None and abs(value.real - near) < 1e-40:
             return Fraction(near)
-        mp = _mp()
+        mp = context()
         return Fraction(int(mp.floor(value.real) if which is math.floor else mp.ceil(value.real)))
 
     return rounded
@@ -232,7 +242,7 @@ def _absolute(value: Value) -> Value:
 
 def _analytic(function: str) -> Callable[[Value], Value]:
     def computed(value: Value) -> Value:
-        mp = _mp()
+        mp = context()
         x = approximate(value)
         if abs(x) > 1e6 and function not in ("ln", "log", "lg"):
             return _symbol(function, _key(value))
@@ -251,6 +261,7 @@ def _analytic(function: str) -> Callable[[Value], Value]:
 _ANGLES = ("sin", "cos", "tan", "cot", "sec", "csc")
 _ONE: dict[str, Callable[[Value], Value]] = {
     "factorial": _factorial,
+    "double factorial": _double_factorial,
     "abs": _absolute,
     "floor": _whole(math.floor),
     "ceil": _whole(math.ceil),
@@ -277,7 +288,7 @@ _WHOLE: dict[str, Callable[..., Any]] = {"gcd": math.gcd, "lcm": math.lcm, "max"
 
 
 def _call(function: str, arguments: tuple[Node, ...], point: _Point) -> Value:
-    mp = _mp()
+    mp = context()
     values = [_value(argument, point) for argument in arguments]
     if function in _ANGLES and has(arguments[0], "degrees"):
         values = [approximate(values[0]) * mp.pi / 180]
@@ -296,107 +307,3 @@ def _call(function: str, arguments: tuple[Node, ...], point: _Point) -> Value:
         if all(value.denominator == 1 for value in values):
             return Fraction(_WHOLE[function](*(value.numerator for value in values)))
     return _symbol(function, *(_key(value) for value in values))
-
-
-# --- Comparison ----------------------------------------------------------------------------------------------
-
-
-def trials(*nodes: Node) -> range:
-    """One where no expression has a name, several otherwise."""
-    return range(TRIALS if any(names(node) for node in nodes) else 1)
-
-
-def same(one: Node, other: Node) -> bool:
-    r"""Whether two expressions are the same for all values of their names.
-
-    >>> from larpo_ir.tasks.math.parser import parse
-    >>> from larpo_ir.tasks.math.tokens import tokens
-    >>> read = lambda text: parse(tokens(text))
-    >>> same(read(r"\sqrt{8}"), read(r"2\sqrt2")), same(read("(x+1)^2"), read("x^2+1"))
-    (True, False)
-    >>> same(read("2^{99}"), read("2^{98}"))
-    False
-    """
-    if one == other:
-        return True
-    pairs = [(evaluate(one, trial), evaluate(other, trial)) for trial in trials(one, other)]
-    if not (_has_i(one) or _has_i(other)):
-        # Where the letters are outside of the domain (the logarithm of a negative number) nothing is said.
-        pairs = [pair for pair in pairs if all(map(_is_real, pair))] or pairs
-    return all(same_value(*pair) for pair in pairs)
-
-
-def _has_i(node: Node) -> bool:
-    return node == Name("i") or any(map(_has_i, children(node)))
-
-
-def _is_real(value: Value) -> bool:
-    return isinstance(value, Fraction) or bool(abs(value.imag) <= abs(value) * _mp().mpf(10) ** -CLOSE)
-
-
-def proportional(one: Node, other: Node, *, positive: bool = False) -> bool:
-    """Whether one expression is a constant (not zero) times the other."""
-    if names(one) != names(other) or not names(one):
-        return False
-    first = [evaluate(one, trial) for trial in range(TRIALS)]
-    second = [evaluate(other, trial) for trial in range(TRIALS)]
-    zero = Fraction(0)
-    if same_value(first[0], zero) or same_value(second[0], zero):
-        return False
-    # first[t] / second[t] is one number; without a division, and with a sign where the direction matters.
-    products = [
-        (_total([first[t], second[0]], 1), _total([first[0], second[t]], 1)) for t in range(1, TRIALS)
-    ]
-    if not all(same_value(left, right) for left, right in products):
-        return False
-    return not positive or (approximate(first[0]) / approximate(second[0])).real > 0
-
-
-def literal(node: Node) -> tuple[Fraction, int, int] | None:
-    """Value, decimals and significant digits of a decimal as it is written; None for what is none."""
-    sign, shift, found = 1, 0, None
-    for factor in node.factors if isinstance(node, Product) else (node,):
-        inner = literal(factor) if isinstance(factor, Product) else None
-        match factor:
-            case Num(value, 0) if value == -1:
-                sign = -sign
-            case Num(value, decimals, digits) if found is None:
-                found = (value, decimals, digits)
-            case Power(Num(base), exponent) if base == 10 and not names(exponent):
-                power = evaluate(exponent)
-                if not isinstance(power, Fraction) or power.denominator != 1 or abs(power) > 400:
-                    return None
-                shift += power.numerator
-            case Product() if inner is not None and found is None:
-                found = inner
-            case _:
-                return None
-    if found is None:
-        return None
-    return sign * found[0] * Fraction(10) ** shift, found[1] - shift, found[2]
-
-
-def rounds_to(exact: Node, decimal: Node, least: int) -> bool:
-    """Whether `decimal` is written with at least `least` decimals and is `exact`, rounded or cut off there.
-
-    With `least` above zero it also has at least four significant digits: 0.000001 is no rounding of 2^{-20}.
-    """
-    written = literal(decimal)
-    if written is None or names(exact):
-        return False
-    value, decimals, digits = written
-    if decimals < least or (least > 0 and digits < 4):
-        return False
-    exactly = evaluate(exact)
-    unit = Fraction(10) ** -decimals
-    if isinstance(exactly, Fraction):
-        gap = abs(exactly - value)
-        cut = abs(value) <= abs(exactly) and exactly * value >= 0
-    else:
-        number = approximate(exactly)
-        if abs(number.imag) > 1e-30:
-            return False
-        gap = abs(number.real - approximate(value).real)
-        cut = abs(approximate(value).real) <= abs(number.real) and number.real * approximate(value).real >= 0
-        unit = approximate(unit).real
-    return bool(gap * 2 <= unit or (least > 0 and cut and gap < unit))
