@@ -84,7 +84,9 @@ def tokenize_dataset(
             lists = [TokenizedList(*ids) for ids in zip(prompts, rows["completion_ids"], strict=True)]
         else:
             completions = [[clean_chat(text) for text in texts] for texts in rows["completions"]]
-            lists = tokenize_lists(tokenizer, asked, completions, append_eos=append_eos, places=places)
+            ended = rows.get("finished") or [[True] * len(texts) for texts in completions]
+            ends = [[append_eos and whole for whole in flags] for flags in ended]
+            lists = tokenize_lists(tokenizer, asked, completions, append_eos=ends, places=places)
         lists = [
             fit(tokens, max_length, where=f"row {index}: its prompt")
             for index, tokens in zip(indices, lists, strict=True)

@@ -27,7 +27,7 @@ from larpo_ir.prompting import looks_templated
 from larpo_ir.records import Row
 
 REQUIRED = ("prompt", "completions", "scores")
-PER_COMPLETION = ("ref_logps", "completion_ids", "docnos", "policies")
+PER_COMPLETION = ("ref_logps", "completion_ids", "finished", "docnos", "policies")
 ID_COLUMNS = ("qid", "id", "prompt_id", "query_id")
 TEXT_KEYS = ("text", "response", "completion", "output")
 GRADE_KEYS = (
@@ -77,11 +77,7 @@ def read_row(layout: Format, row: Row) -> Row:
 
     Raises a one-line `ValueError` that says what is wrong with the row.
     """
-    for column in UNREAD:
-        if not _is_empty(row.get(column)):
-            raise ValueError(
-                f"{column} is a part of the prompt that is not supported; write it into the prompt"
-            )
+    _check_unread(row)
     row = {**row, **{column: _as_chat(row[column]) for column in CHAT_COLUMNS if column in row}}
     converted = layout.convert(row)
     if isinstance(converted["completions"], list):
@@ -91,6 +87,23 @@ def read_row(layout: Format, row: Row) -> Row:
         )
     converted["prompt"] = _with_system(_asked_of(row, converted), row)
     return converted
+
+
+def prompt_of(row: Row, prompt: Any) -> Any:
+    """What a row with a prompt and no completions asks: the prompt, with the text of a system column in front.
+
+    Raises a one-line `ValueError` for a row that holds another part of the prompt, which is not read.
+    """
+    _check_unread(row)
+    return _with_system(_as_chat(prompt), row)
+
+
+def _check_unread(row: Row) -> None:
+    for column in UNREAD:
+        if not _is_empty(row.get(column)):
+            raise ValueError(
+                f"{column} is a part of the prompt that is not supported; write it into the prompt"
+            )
 
 
 def _is_empty(value: Any) -> bool:

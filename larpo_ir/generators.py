@@ -151,7 +151,7 @@ class ResponseGenerator(pt.Transformer):
         for option, least in self.LEAST.items():
             whole(getattr(self, option), option, least)
         given = np.atleast_1d(np.asarray(self.temperature, dtype=object)).ravel()
-        if not len(given) or not all(isinstance(t, numbers.Real) and 0 <= t < math.inf for t in given):
+        if not len(given) or not all(isinstance(t, numbers.Real) and 0 <= float(t) < math.inf for t in given):
             raise ValueError(
                 f"temperature must be one or several numbers of at least 0, got {self.temperature!r}"
             )

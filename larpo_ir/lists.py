@@ -9,6 +9,7 @@ A ranked list is one prompt, several completions and a score for each. A `datase
 | `scores` | list of float | relevance, higher is better, finite |
 | `ref_logps` | list of float | optional: log-probability of each completion under the reference policy |
 | `completion_ids` | list of list of int | optional: the tokens that were sampled |
+| `finished` | list of bool | optional: False for completions that were cut, and get no end |
 | `docnos`, `policies` | list of str | optional: provenance of each completion |
 | `id` | str | optional: id of the prompt |
 
@@ -268,6 +269,7 @@ def lists_from_rows(rows: pd.DataFrame, lengths: Sequence[int]) -> Dataset:
         "docnos": ("docno", pa.string()),
         "ref_logps": ("logprob", pa.float64()),
         "completion_ids": ("token_ids", pa.list_(pa.int32())),
+        "finished": ("finished", pa.bool_()),
     }
     needed = ("completions", "scores", "docnos")
     known = {name: kind for name, kind in kinds.items() if name in needed or _is_complete(rows, kind[0])}

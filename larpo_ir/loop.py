@@ -456,6 +456,8 @@ class _Run:
             rows["text"] = [text for texts in lists["completions"] for text in texts]
             # texts are scored as the trainer will read them
             rows["finished"] = self.config.training.get("append_eos", True)
+            if "finished" in lists.column_names:
+                rows["finished"] &= np.array([ended for row in lists["finished"] for ended in row])
             if "completion_ids" in lists.column_names:
                 rows["token_ids"] = [ids for row in lists["completion_ids"] for ids in row]
             policy = self.generator if source == iteration else self._initial_policy()

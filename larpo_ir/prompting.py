@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from string import Formatter
@@ -96,6 +97,12 @@ class Prompting:
         check_text(asked, where)
         if self.is_templated(asked):
             return asked
+        if self.has_template and looks_templated(asked):
+            warnings.warn(
+                f"{where} begins as another model's chat template does and is read as plain text:"
+                f" {asked!r:.60}; give the chat as messages",
+                stacklevel=3,
+            )
         if self.as_chat:
             return self._in_front([{"role": "user", "content": self._written(asked)}])
         before = f"{self.system}\n\n" if self.system else ""

@@ -107,16 +107,17 @@ class Template:
             object.__setattr__(self, "_pattern", re.compile("|".join(map(re.escape, self.headers))))
 
     def wrote(self, text: str) -> bool:
-        """Whether a text carries this template's marks: one of its headers, or the opening words and the last ones
-        where its headers are mere words."""
-        if self._pattern is not None:
-            return self._pattern.search(text) is not None
+        """Whether a text was written by this template: it begins with one of its headers, or it has one and ends by
+        asking for an answer. Where headers are mere words, it begins and ends as the template does.
+
+        A text that only quotes a mark, a draft that holds one for instance, was not."""
         first, last = self.opening.strip(), self.asks.strip()
-        return (
-            bool(first and last)
-            and text.removeprefix(self.start).lstrip().startswith(first)
-            and (text.rstrip().endswith(last))
-        )
+        begins, asks = text.removeprefix(self.start).lstrip(), bool(last) and text.rstrip().endswith(last)
+        if self._pattern is not None:
+            return self._pattern.match(begins) is not None or (
+                asks and self._pattern.search(text) is not None
+            )
+        return bool(first) and begins.startswith(first) and asks
 
     def lead_before(self, text: str) -> str:
         """What the template writes before an answer, unless the answer shows that its model wrote it: it holds a tag
@@ -155,8 +156,8 @@ def template_of(tokenizer: PreTrainedTokenizerBase) -> Template:
 def is_templated(tokenizer: PreTrainedTokenizerBase, text: str) -> bool:
     """Whether a string already carries the marks of this tokenizer's own chat template.
 
-    The marks are what the template writes before a message of each role, such as `<|im_start|>user`, and anywhere in
-    the text. Where these are mere words (`USER:`), the text must begin and end as the template begins and ends. A BOS
+    The marks are what the template writes before a message of each role, such as `<|im_start|>user`, where the text
+    begins, or elsewhere if it ends as the template asks for an answer. Where these are mere words (`USER:`), the text must begin and end as the template begins and ends. A BOS
     token alone is no mark. False without a template.
     """
     return template_of(tokenizer).wrote(text)

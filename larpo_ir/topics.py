@@ -17,6 +17,7 @@ import pandas as pd
 from datasets import Dataset
 
 from larpo_ir.chats import Messages, check_prompt, clean_chat, prompt_text
+from larpo_ir.formats import ID_COLUMNS, SYSTEM_COLUMNS, prompt_of
 from larpo_ir.pool import CandidatePool
 from larpo_ir.prompting import key_of, one_prompt_each
 from larpo_ir.records import id_text, read_records
@@ -26,7 +27,6 @@ Prompts: TypeAlias = pd.DataFrame | Dataset | Sequence[str | Messages]
 
 CHAT_COLUMNS = ("prompt", "messages")
 QUERY_COLUMNS = ("query", "question", "instruction")
-ID_COLUMNS = ("qid", "id", "prompt_id", "query_id")
 EXAMPLE_COLUMNS = (
     ("question", "answer"),
     ("query", "response"),
@@ -74,7 +74,8 @@ def _with_chats(topics: pd.DataFrame, asked: Sequence[str | Messages | None]) ->
 
 def read_topics(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Topics from a file: `qid` (or another id, or else the row's number), `query` (or `question`, `instruction`) or
-    `prompt` (or `messages`), which may be a chat, and every other column, such as `gold`.
+    `prompt` (or `messages`), which may be a chat, with `system` (or `system_prompt`) in front, and every other
+    column, such as `gold`.
 
     Raises `ValueError` naming file and line for malformed or empty files, rows without a query, what is no prompt,
     and ids that occur with another prompt before.
@@ -82,9 +83,11 @@ def read_topics(path: str | os.PathLike[str]) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     seen: dict[str, str] = {}
     for number, (place, row) in enumerate(read_records(path)):
-        prompt = clean_chat(_first(row, CHAT_COLUMNS))
-        query = _first(row, QUERY_COLUMNS)
-        asked = query if prompt is None else prompt
+        prompt, query = _first(row, CHAT_COLUMNS), _first(row, QUERY_COLUMNS)
+        try:
+            asked = prompt_of(row, query if prompt is None else prompt)
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from None
         if asked is None:
             names = ", ".join((*QUERY_COLUMNS, *CHAT_COLUMNS))
             raise ValueError(f"{place}: no query; a topic needs one of the columns {names}")
@@ -96,7 +99,7 @@ def read_topics(path: str | os.PathLike[str]) -> pd.DataFrame:
         qid = str(number) if named is None else id_text(row[named], named, place)
         if seen.setdefault(qid, key_of(asked)) != key_of(asked):
             raise ValueError(f"{place}: the id {qid!r} has another prompt above; give every prompt its own")
-        used = (*QUERY_COLUMNS, *CHAT_COLUMNS, *ID_COLUMNS)
+        used = (*QUERY_COLUMNS, *CHAT_COLUMNS, *ID_COLUMNS, *SYSTEM_COLUMNS)
         rest = {name: value for name, value in row.items() if name not in used}
         rows.append({"qid": qid, "query": query, "prompt": asked, **rest})
     if not rows:

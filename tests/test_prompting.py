@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from larpo_ir import Generator, LarPOConfig, LarPOTrainer, RewardModel, read_lists
+from larpo_ir import (
+    AlignConfig,
+    CandidatePool,
+    Generator,
+    LarPOConfig,
+    LarPOTrainer,
+    RewardModel,
+    align,
+    read_lists,
+)
+from larpo_ir.collation import tokenize_dataset
 from larpo_ir.frames import frame_logprobs
 from larpo_ir.generators import Drawn, ResponseGenerator
+from larpo_ir.negatives import BestWorst, sample_lists
 from larpo_ir.prompting import Prompting, asked_in, looks_templated, prompting_for
 from larpo_ir.topics import read_examples, read_topics
 from tests.models import CHAT_TEMPLATE, make_model, make_reward_model, make_tokenizer
@@ -42,7 +54,11 @@ def make_generator(tokenizer=None, **options) -> Generator:
         ({"chat": True, "few_shot": EXAMPLES, "system": "Be brief."}, [USER], [SYSTEM, *SHOWN, USER]),
         ({"chat": True, "system": "Be long."}, [SYSTEM, USER], [SYSTEM, USER]),
         ({"chat": False, "system": "Be brief."}, "2+2?", "Be brief.\n\n2+2?"),
-        ({"chat": False, "few_shot": EXAMPLES, "prompt_format": "Q: {query}\nA:"}, "2+2?", "Q: 1+1?\nA: 2\n\nQ: 2+2?\nA:"),
+        (
+            {"chat": False, "few_shot": EXAMPLES, "prompt_format": "Q: {query}\nA:"},
+            "2+2?",
+            "Q: 1+1?\nA: 2\n\nQ: 2+2?\nA:",
+        ),
         ({"chat": True, "prompt_format": "Solve: {query}"}, "2+2?", [{"role": "user", "content": "Solve: 2+2?"}]),
         ({"chat": True, "few_shot": EXAMPLES}, "1+1?", [{"role": "user", "content": "1+1?"}]),  # would give it away
         ({"chat": True, "system": "Be brief."}, "<|user|>2+2?</s><|assistant|>", "<|user|>2+2?</s><|assistant|>"),
@@ -237,5 +253,39 @@ def test_examples(tmp_path):
     assert read_examples(path, 1) == [("1+1?", "2")]
     with pytest.raises(ValueError, match="has 2 worked examples, fewer than the 3"):
         read_examples(path, 3)
-    with pytest.raises(ValueError, match="e.jsonl:1: no worked example"):
+    with pytest.raises(ValueError, match=r"e\.jsonl:1: no worked example"):
         read_examples(write(path, '{"question": "1+1?", "gold": 2}'), 1)
+
+
+def test_a_system_column_is_the_first_message(tmp_path):
+    path = write(
+        tmp_path / "t.jsonl",
+        '{"qid": "a", "prompt": "2+2?", "system": "Be brief."}',
+        '{"qid": "b", "question": "why?", "system_prompt": null}',
+    )
+    topics = read_topics(path)
+    assert topics["prompt"].tolist() == [[SYSTEM, USER], None]
+    assert topics.columns.tolist() == ["qid", "query", "prompt"]
+    with pytest.raises(ValueError, match=r"t\.jsonl:1: tools is a part of the prompt that is not supported"):
+        read_topics(write(path, '{"qid": "a", "prompt": "2+2?", "tools": [{"name": "add"}]}'))
+
+
+def test_a_response_that_was_cut_gets_no_end(tmp_path):
+    """A response cut at max_new_tokens, known by its text alone, was trained on as if it had ended there."""
+    pool = CandidatePool()
+    rows = {"qid": "a", "query": "2+2?", "docno": ["x", "y"], "text": ["4", "5 because"], "score": [1.0, 0.0]}
+    pool.add(pd.DataFrame({**rows, "finished": [True, False]}))
+    lists = sample_lists(pool.view(), BestWorst())
+    assert lists["finished"] == [[True, False]]
+    (tokens,) = tokenize_dataset(lists, chat_tokenizer(), max_length=None)["completion_ids"]
+    assert [ids[-1] == 1 for ids in tokens] == [True, False]
+    config = AlignConfig(
+        str(tmp_path / "run"),
+        "dpo",
+        iterations=1,
+        eval_samples=1,
+        training={"use_cpu": True, "logging_steps": 1},
+    )
+    align(make_generator(), None, TOPICS[:1], config, candidates=pool)
+    steps = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert next(step["margin"] for step in steps if "margin" in step) == pytest.approx(0, abs=1e-5)

@@ -297,7 +297,9 @@ def test_a_changed_template_is_read_again():
     tokenizer.chat_template = STYLES["chatml"]["chat_template"]
     assert end_of_turn(tokenizer) == tokenizer.convert_tokens_to_ids("<|im_end|>")
     assert not is_templated(tokenizer, "<start_of_turn>user\n")
-    assert is_templated(tokenizer, "x<|im_start|>user\nhi")
+    assert is_templated(tokenizer, "<|im_start|>user\nhi")
+    assert not is_templated(tokenizer, "What does <|im_start|>user\n mean?")
+    assert is_templated(tokenizer, "x<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n")
 
 
 def test_a_prompt_rendered_differently_before_an_answer_is_cut_as_trl_cuts_it():

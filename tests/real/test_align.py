@@ -95,7 +95,7 @@ def test_a_system_message_examples_and_stop_strings(generator):
 
 
 def test_alignment_of_a_real_model(generator, tmp_path):
-    """Samples, lists, reference and trained tokens of three chats agree: the first step has margin 0 and loss log 2."""
+    """Samples, lists, reference and trained tokens of three chats agree: at first margin 0 and loss log 2."""
     topics = pd.DataFrame({"qid": list(CHATS), "query": QUESTION, "prompt": list(CHATS.values())})
     training = {"max_steps": 1, "per_device_train_batch_size": 3, "use_cpu": True, "learning_rate": 1e-6}
     config = AlignConfig(str(tmp_path / "run"), "dpo", iterations=1, num_candidates=4, training=training)
