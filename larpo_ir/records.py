@@ -214,7 +214,10 @@ def _saved_rows(path: Path, split: str | None) -> Iterator[Row]:
     what = "a folder that datasets' save_to_disk wrote"
     with _reading(path, what):
         saved = load_from_disk(str(path))
-    rows = iter(_one_split(saved, split, str(path)))
+    chosen: Any = _one_split(saved, split, str(path))
+    with _reading(path, what):
+        chosen.data.validate(full=True)  # Arrow reads from disk what offsets say, wherever that is
+        rows = iter(chosen)
     while True:
         with _reading(path, what):
             row = next(rows, None)
