@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from larpo_ir.text_files import not_text
+from larpo_ir.text_files import not_text, opened
 
 CHUNK = 1 << 16  # bytes of a file that are read at once
 DEEPEST = 100  # levels of brackets: more is no row, and what follows (Arrow, repr) would recurse
@@ -197,4 +197,13 @@ def parse_line(line: str, path: Path, number: int) -> Any:
         raise ValueError(f"{path}:{number}: malformed JSON, {error.msg} at column {error.pos + 1}") from None
     except _Refused as error:
         raise ValueError(f"{path}:{number}: {error}") from None
+    return value
+
+
+def read_value(path: Path) -> Any:
+    """The one value of a file, which may end in `.gz`. Raises `ValueError` with file and line."""
+    with opened(path) as handle:
+        file = JSONFile(path, handle)
+        value = file.value()
+        file.end()
     return value

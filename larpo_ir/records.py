@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from larpo_ir.json_text import JSONFile, parse_line
+from larpo_ir.json_text import JSONFile, parse_line, read_value
 from larpo_ir.text_files import cells_of, first_line, opened, read_lines
 
 Row = dict[str, Any]
@@ -36,10 +36,7 @@ def _read_json(path: Path) -> Iterator[Located]:
     if _is_record(next(line for _, line in read_lines(path) if line.strip())):
         yield from _read_jsonl(path)
         return
-    with opened(path) as handle:
-        file = JSONFile(path, handle)
-        content = file.value()
-        file.end()
+    content = read_value(path)
     if isinstance(content, dict):
         content = content.get("instances", [content])
     if not isinstance(content, list):
