@@ -249,12 +249,22 @@ def _spelling(run: Sequence[Token]) -> str:
     """What is left of an answer when blanks, case and brackets around a letter do not count."""
     parts = [
         token.text
-        for token in run
+        for token in _unbraced(run)
         if token[:2] not in (("mark", "."), ("mark", "$")) and token.text != "quad"
     ]
     if len(parts) == 3 and parts[0] == "()" and parts[2] == ")" and len(parts[1]) == 1:
         parts = parts[1:2]
     return "\x1f".join(parts).casefold() if len(parts) != 1 or parts[0].isalpha() else parts[0]
+
+
+def _unbraced(run: Sequence[Token]) -> list[Token]:
+    """Without the braces around a single token: `\\pmod{7}` is `\\pmod 7`."""
+    kept: list[Token] = []
+    for token in run:
+        kept.append(token)
+        if [(part.kind, part.text == "group") for part in kept[-3::2]] == [("open", True), ("close", True)]:
+            kept[-3:] = [kept[-2]]
+    return kept
 
 
 def _letters(run: Sequence[Token]) -> str:

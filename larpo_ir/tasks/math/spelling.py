@@ -42,7 +42,7 @@ def spelled(text: str) -> str:
 
 _BLANK = r"(?:\\[,;:! ]|~|\{,\}\s?|\{\\,\}|,\\!|[ '_])"
 _GROUPED = re.compile(rf"(?<![0-9.,])[1-9][0-9]{{0,2}}(?:{_BLANK}\s?[0-9]{{3}})+(?![0-9])")
-_JOINED = re.compile(r"(?<=[0-9])(?:\{,\}|,\\!)\s?(?=[0-9])")
+_COMMA = re.compile(r"\{,\}|,\\!")
 _UNION = re.compile(r"(?<=[)\]])\s*U\s*(?=[(\[])")
 _TIMES = re.compile(r"(?<=[0-9)])\s[xX]\s(?=\$?[0-9(])")
 _EMPHASIS = re.compile(r"(?<![\w)}])\*\*|\*\*(?![\w({])|`")  # but x**2 is a power
@@ -103,5 +103,5 @@ def cleaned(text: str) -> str:
     text = _COUNTRY.sub("$", _EMPHASIS.sub(" ", text))
     text = _GROUPED.sub(lambda number: re.sub(r"[^0-9]", "", number[0]), text)
     text = _UNION.sub(r"\\cup ", text)
-    text = _TIMES.sub("*", _JOINED.sub("", text))
+    text = _TIMES.sub("*", _COMMA.sub(",", text))
     return _REPEATING.sub(_repeating, _TRAILING_DOTS.sub(_dotted, text))

@@ -112,7 +112,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("sum", "prod", "int", "iint", "iiint", "oint", "lim"), ("cmd", "big")),
     **dict.fromkeys(("to", "rightarrow", "mapsto", "longrightarrow"), ("mark", "to")),
     **dict.fromkeys(("ldots", "dots", "cdots", "dotsc", "dotsb"), ("mark", "dots")),
-    **dict.fromkeys(("vert", "lvert", "rvert", "mid"), ("mark", "bar")),
+    **dict.fromkeys(("vert", "lvert", "rvert", "mid", "|", "Vert", "lVert", "rVert"), ("mark", "bar")),
     **dict.fromkeys(("circ", "degree", "textdegree"), ("mark", "deg")),
     "lt": ("rel", "<"), "gt": ("rel", ">"), "in": ("rel", "in"), "equiv": ("rel", "mod"), "div": ("op", "/"),
     "surd": ("cmd", "sqrt"), "colon": ("op", ":"), "varnothing": ("name", "emptyset"), "prime": ("mark", "'"),
