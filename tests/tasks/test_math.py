@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import random
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -280,3 +281,21 @@ def test_no_problems(tmp_path):
             load(path)
     with pytest.raises(FileNotFoundError, match=r"none\.jsonl: no such file"):
         load(tmp_path / "none.jsonl")
+
+
+PIECES = r"""
+\frac \sqrt { } ( ) [ ] \{ \} , ; = \approx < \le \in \cup + - * / ^ _ ! % \% $ \$ ' | \pm \ldots \overline 1 0 2.5
+1,000 x \pi \infty \circ cm feet PM and or is million \text{ \begin{pmatrix} \end{pmatrix} \\ & \log \sin \lfloor
+\rfloor \binom base \boxed{ e i answer: ** \mathbb{R} \sum 10^{99} \cot
+"""
+
+
+def test_no_text_raises():
+    """Pieces of answers in any order: a verdict, whatever they make."""
+    pieces = PIECES.split()
+    dice = random.Random(0)
+    for _ in range(1_500):
+        answer = dice.choice(("", " ")).join(dice.choices(pieces, k=dice.randrange(1, 12)))
+        for response in (f"\\boxed{{{answer}}}", f"The answer is ${answer}$.", f"So it is {answer}."):
+            assert is_correct(response, "\\sqrt{17}") is False
+            assert is_correct(response, f"\\sqrt{{17}} {answer}") in (True, False)

@@ -312,6 +312,6 @@ def equivalent(gold: str, answer: str, *, equations: bool = False) -> bool:
                 how = Reading(grouped, letters, equations)
                 if equal(read(ours, how), read(theirs, how)):
                     return True
-            except (Unreadable, RecursionError):
+            except (ValueError, ArithmeticError, RecursionError):  # what has no value
                 continue
     return False

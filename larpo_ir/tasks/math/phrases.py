@@ -11,7 +11,7 @@ from larpo_ir.tasks.math.boxes import MAX_LENGTH, beside
 from larpo_ir.tasks.math.comparison import equal
 from larpo_ir.tasks.math.dollars import Span, formulas
 from larpo_ir.tasks.math.reading import read
-from larpo_ir.tasks.math.tokens import Unreadable, tokens
+from larpo_ir.tasks.math.tokens import tokens
 
 
 class Found(NamedTuple):
@@ -233,7 +233,7 @@ def _clause(text: str, spans: Sequence[Span]) -> Found | None:
         if any(token.kind in ("word", "sep") for token in run) or len(run) < 2:
             return None
         read(run, Reading())
-    except (Unreadable, RecursionError):
+    except (ValueError, ArithmeticError, RecursionError):
         return None
     before = text[:start]
     return Found(_last_side(answer, before), before)
@@ -246,7 +246,7 @@ def _last_side(answer: str, before: str) -> str:
         return answer
     try:
         reading = read(tokens(answer), Reading(equations=Found("", before).equation))
-    except (Unreadable, RecursionError):
+    except (ValueError, ArithmeticError, RecursionError):
         return answer
     if not isinstance(reading, Named) or "approx" in answer or "≈" in answer:
         return answer

@@ -57,7 +57,7 @@ def name_of(side: list[Token], how: Reading, zero: bool = False) -> str | None:
     try:
         node = parse(side)
     except Unreadable:  # P(A \cap B); a sum, an integral or a limit, and what it comes to
-        if side[0].kind == "name" and wrapped(side[1:]) and side[1].text in ("()", "["):
+        if side and side[0].kind == "name" and wrapped(side[1:]) and side[1].text in ("()", "["):
             return text
         return "?" if any(token[:2] == ("cmd", "big") for token in side) else None
     if not names(node):
