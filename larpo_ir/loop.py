@@ -197,10 +197,9 @@ class _Run:
         if held_out.lists is not None:
             held_out.lists = self._read_here(held_out.lists)
         for asked in (topics, self.recorded, held_out.topics, held_out.lists):
-            if (
-                asked is not None
-            ):  # a chat that the template refuses is an error now, not after hours of sampling
-                self.generator.tokens_of(asked.drop_duplicates("qid"))
+            # A chat that a template refuses is an error now, not after hours of sampling.
+            if asked is not None:
+                self._check(asked.drop_duplicates("qid"))
         self.generator.show(topics.assign(prompt=self.generator.prompts(topics)))
         self.directory = RunDirectory(config.output_dir)
         self.pool = CandidatePool()
@@ -212,6 +211,17 @@ class _Run:
         self.topics = leave_out_long(self.generator, topics, "training")
         if not len(self.topics):
             raise ValueError("no prompt is left to align on")
+
+    def _check(self, topics: pd.DataFrame) -> None:
+        """Raise a one-line `ValueError` where the policy or the reward cannot read a prompt."""
+        self.generator.tokens_of(topics)
+        check = getattr(self.reward, "check", None)
+        if check is not None:
+            check(
+                topics.assign(
+                    prompt=pd.Series(self.generator.prompts(topics), index=topics.index, dtype=object)
+                )
+            )
 
     def _read_here(self, recorded: pd.DataFrame) -> pd.DataFrame:
         """Recorded rows as this policy reads them: its prompts, and of their tokens those that are its own."""

@@ -28,6 +28,7 @@ from larpo_ir import (
     LarPOTrainer,
     PairwiseRewardModel,
     Refine,
+    RewardEnsemble,
     RewardModel,
     VerifiableReward,
     align,
@@ -265,8 +266,8 @@ def test_command_line_sampled(seen, models, tmp_path):
     asked = write(tmp_path / "topics.jsonl", [{"qid": qid, "prompt": m} for qid, m in CHATS.items()])
     command(
         "align", "--generator.model", models / "policy", "--generator.max_new_tokens", 8, "--prompts", asked,
-        "--eval_prompts", asked, "--align.num_candidates", 6, "--align.eval_samples", 2, *training_options(tmp_path / "run"),
-        "--reward", "RewardModel", "--reward.model", models / "reward",
+        "--eval_prompts", asked, "--align.num_candidates", 6, "--align.eval_samples", 2,
+        "--reward", "RewardModel", "--reward.model", models / "reward", *training_options(tmp_path / "run"),
     )  # fmt: skip
     assert seen["generator"] == seen["reference"] == set(READ.values())
     assert seen["trainer"] <= set(READ.values())
@@ -303,7 +304,8 @@ def test_command_line_served(seen, serve, models, tmp_path):  # noqa: F811
     asked = write(tmp_path / "topics.jsonl", [{"qid": qid, "prompt": m} for qid, m in CHATS.items()])
     command(
         "generate", "--generator", "OpenAIGenerator", "--generator.base_url", server.url, "--generator.model", "m",
-        "--generator.num_candidates", 4, "--generator.concurrency", 1, "--topics", asked, "--output", tmp_path / "r.parquet",
+        "--generator.num_candidates", 4, "--generator.concurrency", 1, "--topics", asked,
+        "--output", tmp_path / "r.parquet",
     )  # fmt: skip
     assert {json.dumps(m) for m in messages} == {json.dumps(m) for m in CHATS.values()}
     command(
@@ -423,7 +425,7 @@ def test_two_prompts_under_one_id_are_refused(tmp_path):
 
 
 def test_strings_and_chats_in_one_run(seen, tmp_path):
-    """A prompt that carries the template's markers stays as it is beside chats, and is scored and trained as it was."""
+    """A prompt that carries the template's markers stays as it is beside chats, and is trained as it was."""
     templated = TOKENIZER.apply_chat_template(CHATS["fr"], tokenize=False, add_generation_prompt=True)
     mixed = topics()
     mixed.at[0, "prompt"] = templated
@@ -434,3 +436,16 @@ def test_strings_and_chats_in_one_run(seen, tmp_path):
     check_first_step(first_step(run))
     again = align(make_generator(), make_reward(), mixed, settings(run), eval_prompts=mixed)
     assert again.held_out.lists is not None
+
+
+def test_a_reward_that_cannot_read_a_chat_says_so_before_anything_is_sampled(seen, tmp_path):
+    no_system = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('No system role.') }}{% endif %}"
+    own = make_tokenizer(bos=True, chat_template=no_system + CHAT_TEMPLATE)
+    refusing = RewardModel(make_reward_model(), own)
+    for reward in (refusing, RewardEnsemble(make_reward(), refusing)):
+        with pytest.raises(
+            ValueError, match=r"query fr: the chat template refuses this chat: No system role\."
+        ):
+            align(make_generator(), reward, topics(), settings(tmp_path / "run"))
+    assert not seen["generator"]
+    assert not (tmp_path / "run").exists()

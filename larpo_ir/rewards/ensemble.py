@@ -86,6 +86,12 @@ class RewardEnsemble(Reranker):
         self.normalize = normalize
         super().__init__(name or f"RewardEnsemble({', '.join(map(str, parts))})")
 
+    def check(self, topics: pd.DataFrame) -> None:
+        """As each of the rewards checks them."""
+        for reward in self.rewards:
+            if isinstance(reward, Reranker):
+                reward.check(topics)
+
     def score(self, results: pd.DataFrame) -> NDArray[np.float64]:
         """Weighted mean of the rewards of each row."""
         frame = results.reset_index(drop=True)

@@ -133,17 +133,20 @@ class SequenceScorer:
     def _tokenise(self, item: str | Messages, where: str = "the input") -> list[int]:
         template = template_of(self.tokenizer)
         if not isinstance(item, str):
-            try:
-                text = render(self.tokenizer, item)
-            except ValueError as error:
-                raise ValueError(f"{self.who}: {where}: {error}") from None
-            plain = False
+            text, plain = self.rendered(item, where), False
         elif template.wrote(item):
             text, plain = item if item.startswith(template.start) else template.start + item, False
         else:
             starts = tuple(filter(None, (start_text(self.tokenizer), self.tokenizer.bos_token)))
             text, plain = item, not item.startswith(starts)
         return list(self.tokenizer(text, verbose=False, add_special_tokens=plain)["input_ids"])
+
+    def rendered(self, chat: Messages, where: str) -> str:
+        """A chat as the tokenizer's template writes it. Raises a one-line `ValueError` where it refuses."""
+        try:
+            return render(self.tokenizer, chat)
+        except ValueError as error:
+            raise ValueError(f"{self.who}: {where}: {error}") from None
 
     def _cut(self, ids: list[int]) -> list[int]:
         if len(ids) <= self.max_length:
@@ -205,6 +208,13 @@ class RewardModel(Reranker):
         logits = self.scorer([self.input_of(*pairs[first[key]]) for key in distinct], places)
         rewards = dict(zip(distinct, logits, strict=True))
         return np.array([rewards[key] for key in keys])
+
+    def check(self, topics: pd.DataFrame) -> None:
+        """Whether the reward model's chat template takes these prompts with an answer behind them."""
+        for qid, prompt in zip(topics["qid"], asked_in(topics), strict=True):
+            item = self.input_of(prompt, "?")
+            if not isinstance(item, str):
+                self.scorer.rendered(item, f"query {qid}")
 
     def input_of(self, prompt: str | Messages, text: str) -> str | Messages:
         """What the model reads of a response: by `template`, else as a chat, else the two texts and the EOS token."""

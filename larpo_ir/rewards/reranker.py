@@ -46,6 +46,12 @@ class Reranker(pt.Transformer):
     def score(self, results: pd.DataFrame) -> ArrayLike:
         """One reward per row of a frame that is not empty."""
 
+    def check(self, topics: pd.DataFrame) -> None:
+        """Raise a one-line `ValueError` that names the query, where responses to these topics cannot be scored.
+
+        Called before anything is sampled; what a subclass cannot know by then it need not check.
+        """
+
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         """Score and rank the candidates of every query."""
         require_columns(inp, self.columns, self.name)

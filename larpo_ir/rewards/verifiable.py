@@ -6,7 +6,7 @@ import inspect
 import numbers
 from collections.abc import Callable, Iterable
 from inspect import Parameter
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -54,6 +54,8 @@ class VerifiableReward(Reranker):
     0    4    1.0     0
     1    5    0.0     1
     """
+
+    INDIFFERENT: ClassVar = Reranker.INDIFFERENT | {"_parameters"}
 
     def __init__(self, fn: Callable[..., Any], *, name: str | None = None) -> None:
         if not callable(fn):
