@@ -157,8 +157,8 @@ def is_templated(tokenizer: PreTrainedTokenizerBase, text: str) -> bool:
     """Whether a string already carries the marks of this tokenizer's own chat template.
 
     The marks are what the template writes before a message of each role, such as `<|im_start|>user`, where the text
-    begins, or elsewhere if it ends as the template asks for an answer. Where these are mere words (`USER:`), the text must begin and end as the template begins and ends. A BOS
-    token alone is no mark. False without a template.
+    begins, or elsewhere if it ends as the template asks for an answer. Where these are mere words (`USER:`), the
+    text must begin and end as the template begins and ends. A BOS token alone is no mark. False without a template.
     """
     return template_of(tokenizer).wrote(text)
 
