@@ -26,8 +26,13 @@ def write_frame(frame: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
 
 
 def read_frame(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read what `write_frame` wrote."""
-    return with_prompts(pd.read_parquet(path))
+    """Read what `write_frame` wrote. Raises a one-line `ValueError` that names a file which is damaged."""
+    import pyarrow as pa
+
+    try:
+        return with_prompts(pd.read_parquet(path))
+    except (pa.ArrowException, OSError, ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path}: damaged or not Parquet ({' '.join(str(error).split()):.200})") from None
 
 
 def with_prompts(frame: pd.DataFrame) -> pd.DataFrame:

@@ -127,7 +127,6 @@ def test_the_first_ranked_response_counts_by_its_score(gsm8k, tmp_path):
 
 
 def test_math(tmp_path):
-    pytest.importorskip("math_verify", reason="needs the extra math")
     problems = tmp_path / "problems"
     for name, answer, level in (("1", r"\frac{1}{2}", "Level 1"), ("2", r"(0,\infty)", "Level 5")):
         path = problems / "algebra" / f"{name}.json"

@@ -446,7 +446,7 @@ class _Remembering:
             try:
                 row = json.loads(line or "{}")
                 verdicts[row["key"]] = float(row["preference"])
-            except (json.JSONDecodeError, KeyError):
+            except (ValueError, TypeError, LookupError, RecursionError):
                 continue
         return verdicts
 

@@ -363,6 +363,8 @@ def longer():
 class Counting:
     """A judge that prefers the longer, tells what it was asked, and fails at a text."""
 
+    INDIFFERENT = ("fail_at",)
+
     def __init__(self):
         self.asked, self.fail_at = [], None
 

@@ -433,8 +433,9 @@ GOOD = json.dumps({"question": "How much?", "answer": "#### 18"})
     [
         ("", "empty line"),
         ("   ", "empty line"),
-        ('{"question": "How', "not JSON"),
-        ('{"question": "How much?", "answer": ' + "9" * 5000 + "}", "not JSON"),
+        ('{"question": "How', "malformed JSON"),
+        ('{"question": "How much?", "answer": ' + "9" * 5000 + "}", "beyond 64-bit integers"),
+        ('{"question": ' + "[" * 3000, "nested more than 100 levels deep"),
         ("[]", "no text under `question`"),
         ('{"answer": "#### 18"}', "no text under `question`"),
         ('{"question": " ", "answer": "#### 18"}', "no text under `question`"),
@@ -456,7 +457,7 @@ def test_load_names_file_and_line_of_bad_input(tmp_path: Path, line: str, messag
 def test_load_names_the_line_of_broken_encoding(tmp_path: Path) -> None:
     path = tmp_path / "latin.jsonl"
     path.write_bytes(GOOD.encode() + b"\n" + b'{"question": "caf\xe9 \xff", "answer": "#### 1"}\n')
-    with pytest.raises(ValueError, match=r"latin\.jsonl:2: not JSON"):
+    with pytest.raises(ValueError, match=r"latin\.jsonl:2: not UTF-8"):
         load(path)
 
 

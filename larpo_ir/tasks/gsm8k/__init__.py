@@ -29,18 +29,20 @@ Problems*, 2021, arXiv:2110.14168.
 
 from __future__ import annotations
 
-import json
 import numbers
 import os
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from larpo_ir.json_text import parse_line
 from larpo_ir.tasks.gsm8k.numerals import MAX_DIGITS, canonical, decimal_places, number, value
 from larpo_ir.tasks.gsm8k.reading import read
 from larpo_ir.tasks.gsm8k.spelling import plain
+from larpo_ir.text_files import read_lines
 
 __all__ = ["MAX_DIGITS", "REPEATING_TOLERANCE", "extract_answer", "is_correct", "load"]
 
@@ -130,13 +132,15 @@ def load(path: str | os.PathLike[str]) -> pd.DataFrame:
             f"{path} is a folder; give the file of problems in it, such as {path / 'test.jsonl'}"
         )
     rows = []
-    with path.open("rb") as lines:
-        for position, line in enumerate(lines, start=1):
-            try:
-                question, gold = _problem(line)
-            except ValueError as error:
-                raise ValueError(f"{path}:{position}: {error}") from None
-            rows.append({"qid": f"{path.stem}-{position}", "query": question, "gold": gold})
+    for position, line in read_lines(path):
+        if not line.strip():
+            raise ValueError(f"{path}:{position}: empty line; remove it")
+        row = parse_line(line.rstrip("\r\n"), path, position)
+        try:
+            question, gold = _problem(row)
+        except ValueError as error:
+            raise ValueError(f"{path}:{position}: {error}") from None
+        rows.append({"qid": f"{path.stem}-{position}", "query": question, "gold": gold})
     if not rows:
         raise ValueError(
             f"{path}: no problems in this file; expected lines of JSON with `question` and `answer`"
@@ -144,15 +148,7 @@ def load(path: str | os.PathLike[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["qid", "query", "gold"])
 
 
-def _problem(line: bytes) -> tuple[str, str]:
-    if not line.strip():
-        raise ValueError("empty line; remove it")
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise ValueError(
-            f"not JSON ({error}); each line is one object with `question` and `answer`"
-        ) from None
+def _problem(row: Any) -> tuple[str, str]:
     question, answer = (row.get("question"), row.get("answer")) if isinstance(row, dict) else (None, None)
     if not isinstance(question, str) or not question.strip():
         raise ValueError("no text under `question`; each line is one object with `question` and `answer`")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -13,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from larpo_ir.json_text import read_value
 from larpo_ir.records import Located
 from larpo_ir.tasks.mixeval.choices import LETTERS
 
@@ -54,14 +54,7 @@ def load(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def _items(path: Path) -> list[tuple[str, Any]]:
-    try:
-        items = json.loads(path.read_bytes())
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{path}:{error.lineno}: malformed JSON, {error.msg} at column {error.colno}"
-        ) from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: not UTF-8 text") from None
+    items = read_value(path)
     if not isinstance(items, dict):
         raise ValueError(f"{path}: expected one object with an item by id, found {type(items).__name__}")
     return list(items.items())
