@@ -152,3 +152,10 @@ def test_a_next_problem_does_not_count():
     response = "The answer is $\\frac{1}{2}$.\n\nProblem:\nWhat is $3+4$?\n\nSolution: \\boxed{7}"
     assert extract_answer(response) == "\\frac{1}{2}"
     assert extract_answer("Problem: what is $3+4$?\n\nThe answer is $7$.") == "7"
+
+
+def test_a_list_of_solutions_to_the_end():
+    for marks in ("- ", "* ", "1. "):
+        response = f"The solutions are:\n\n{marks}$x = 2$\n{marks}$x = 3$"
+        assert is_correct(response, "2,3")
+        assert not is_correct(response, "3")

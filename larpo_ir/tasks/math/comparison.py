@@ -26,6 +26,7 @@ from larpo_ir.tasks.math.reading import read
 from larpo_ir.tasks.math.regions import as_region, same_end
 from larpo_ir.tasks.math.tokens import Token, Unreadable, tokens
 
+_CURVE = re.compile(r"\b[xyz]\b.* [-+] .*\b[xyz]\b")
 DECIMALS = 6  # a decimal with so many decimals equals what rounds to it
 
 
@@ -108,6 +109,8 @@ def _named(gold: Answer, found: Answer) -> bool:
     assert isinstance(named, Named)
     if isinstance(other, Equation):
         return named.equation is not None and _equations(named.equation, other)
+    if named is gold and named.equation is not None and _CURVE.search(named.name):
+        return False  # x^2 + y^2 = 25 is a circle, and not 25
     return any(equal(value, found) if named is gold else equal(gold, value) for value in named.values)
 
 
@@ -290,6 +293,12 @@ def _choice(run: Sequence[Token]) -> str | None:
     return letter.casefold() if word or letter.isupper() or len(run) <= 3 else None
 
 
+def _unlettered(run: list[Token]) -> list[Token]:
+    """Without the letter of a choice before its text."""
+    shape = [(token.kind, token.text) for token in run[:3]]
+    return run[3:] if len(run) > 3 and shape[0] == ("open", "()") and shape[2] == ("close", ")") else run
+
+
 def equivalent(gold: str, answer: str, *, equations: bool = False) -> bool:
     r"""Whether two answers, as they are written, are equal. What cannot be read equals only what is spelled alike.
 
@@ -305,6 +314,8 @@ def equivalent(gold: str, answer: str, *, equations: bool = False) -> bool:
     choices = _choice(ours), _choice(theirs)
     if choices[0] is not None and choices[0] == choices[1]:
         return True
+    if (choices[0] is None) != (choices[1] is None):  # `(E) 1/2` is 1/2
+        ours, theirs = _unlettered(ours), _unlettered(theirs)
     commas = any(token.kind == "num" and "," in token.text for token in (*ours, *theirs))
     for grouped in (True, False)[: 1 + commas]:
         for letters in (True, False):

@@ -21,7 +21,8 @@ from collections.abc import Sequence
 
 from larpo_ir.tasks.math.boxes import BOX, MAX_LENGTH, beside, boxed, boxes
 from larpo_ir.tasks.math.dollars import Span, formulas
-from larpo_ir.tasks.math.phrases import Found, group, tidy, value_of
+from larpo_ir.tasks.math.phrases import Found, group, leads, tidy, value_of
+from larpo_ir.tasks.math.quantities import NUMBER_WORDS
 
 MAX_MARKS = 50  # from the end
 MAX_SENTENCES = 200  # from the end, in which a conclusion is looked for
@@ -29,7 +30,8 @@ MAX_SENTENCES = 200  # from the end, in which a conclusion is looked for
 _MARK = re.compile(
     r"(?<!\#)\#{4}(?!\#)[ \t]*"
     r"|\banswer\b[*_ \t]*(?:(?:to|of|for|in|here|as|should|would|will|must|can|then|therefore)\b[^.:=\n]{0,60}?\b)?"
-    r"(?:is|are|be|equals)\b(?! not\b|n't\b)[ \t]*:?[*_]*[ \t]*(?:(?:thus|therefore|then|simply|just|only)\b[ \t]*)?"
+    r"(?:is|are|be|equals)\b(?! not\b|n't\b)[ \t]*:?[*_]*[ \t]*(?:(?:thus|therefore|then|simply|just|only|actually"
+    r"|indeed|in fact|now|really|hence|clearly)\b[ \t]*)?"
     r"|(?<!/)(?<!per )\banswer[*_]*(?:[ \t]?\([^()\n]{0,40}\))?[*_ \t]*[:=][*_]*[ \t]*"
     r"|^[^\w\n]{0,10}(?:(?:the|final|correct)[ \t]){0,2}answer[^\w\n$\\-]{0,10}\n\s*"
     r"|<answer>\s*|\bcorrect (?:option|choice|statement)\b[ \t]*(?:is|:)[ \t]*:?[*_]*[ \t]*",
@@ -92,6 +94,8 @@ def _stated(text: str, start: int, spans: Sequence[Span]) -> str | None:
 
 
 def _concluded(text: str, spans: Sequence[Span]) -> Found | None:
+    if (listed := _itemized(text)) is not None:
+        return listed
     sentences = _sentences(text, spans)
     for number, (start, end) in enumerate(reversed(sentences[-MAX_SENTENCES:])):
         item = _ITEM.match(text[start:end])
@@ -102,7 +106,9 @@ def _concluded(text: str, spans: Sequence[Span]) -> Found | None:
             for span in spans
             if start <= span.start < end
         ]
-        for bold in reversed(list(_BOLD.finditer(sentence))):
+        bolds = list(_BOLD.finditer(sentence))[::-1]
+        # `pays **$10.80** for **24 apples**`: of several, the one that a verb leads to.
+        for bold in sorted(bolds, key=lambda bold: not leads(sentence[: bold.start()])):
             inside = bold[1] or bold[2]
             if _LABEL.match(inside):
                 continue
@@ -113,10 +119,68 @@ def _concluded(text: str, spans: Sequence[Span]) -> Found | None:
                 return Found(answer, sentence[max(bold.start() - 120, 0) : bold.start()] + value.before)
             if number == 0 and not inner and len(inside.split()) <= 4 and not re.search(r"[:?]\s*$", inside):
                 return Found(inside)
-        found = value_of(sentence, inner)
+        found = _clause_in_words(sentence, inner) or value_of(sentence, inner)
+        if found is None:
+            found = _worded(sentence, last=number == 0, alone=len(sentences) == 1)
         if found is not None:
             return found
     return None
+
+
+# --- Lists of solutions, and conclusions in words ---------------------------------------------------------------
+
+
+_SEVERAL = re.compile(
+    r"\b(?:solutions|roots|zeros|zeroes|values|answers|possibilities|pairs|numbers|integers|intercepts|points)\b"
+    r"[^.:\n]{0,80}(?::|\bare)[ \t*:]*\n\s*+"
+    r"(?P<items>(?:(?:[-*•]|[0-9]{1,2}[.)])[ \t]+[^\n]{1,200}(?:\n\s*+|\Z)){2,20})\Z",
+    re.IGNORECASE,
+)
+_SAID = re.compile(
+    r"(?:\b(?:is|are|has|have|be)|[=:])\s+(?:an?\s|the\s)?(?P<words>(?:all\s(?:the\s)?real(?:s|\snumbers)"
+    r"|no\s(?:real\s)?solutions?|infinitely\smany(?:\ssolutions)?|undefined|even|odd|neither|both|yes|no|true|false"
+    r"|(?:strictly\s)?(?:in|de)creasing|(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day|January|February|March|April|May|June"
+    r"|July|August|September|October|November|December))[*_.!\s]*\Z",
+    re.IGNORECASE,
+)
+_NAME = re.compile(r"\b(?:is|was)\s+(?P<words>[A-Z][a-z]+)[*_.!\s]*\Z")
+_COUNT = re.compile(
+    rf"\b(?:is|are|has|have)\s+(?:exactly\s|only\s|a\stotal\sof\s)?(?P<words>{'|'.join(NUMBER_WORDS)})\b",
+    re.IGNORECASE,
+)
+_CONCLUDES = re.compile(
+    r"(?:so|thus|hence|therefore|in total|altogether|finally|we conclude)\b", re.IGNORECASE
+)
+
+
+def _itemized(text: str) -> Found | None:
+    """`The solutions are:` and a list to the end of the text, an item each."""
+    mark = _SEVERAL.search(text, max(len(text) - MAX_LENGTH, 0))
+    if mark is None:
+        return None
+    items = [_ITEM.sub("", line).strip() for line in mark["items"].splitlines() if line.strip()]
+    values = [value_of(item, formulas(item)) for item in items]
+    answers = [value.answer for value in values if value is not None]
+    return Found(", ".join(answers)) if len(answers) == len(items) else None
+
+
+def _clause_in_words(sentence: str, spans: Sequence[Span]) -> Found | None:
+    """Of `Since $100 = 98 + 2$, the day is Thursday.` the last clause, which no value is in."""
+    said = _SAID.search(sentence)
+    comma = sentence.rfind(", ", 0, said.start()) if said else -1
+    clause = sentence[comma + 2 : said.start()] if said and comma >= 0 else ""
+    in_formula = any(span.end > comma for span in spans) or re.search(r"[0-9\\]", clause)
+    if said is None or not clause or in_formula or re.match(r"(?:which|that|and|it|they|so it)\b", clause):
+        return None
+    return Found(said["words"], sentence[: said.start()])
+
+
+def _worded(sentence: str, *, last: bool, alone: bool) -> Found | None:
+    """A conclusion without a number: `The range is all real numbers.`, `Thus there are twelve.`"""
+    said = _SAID.search(sentence)
+    if said is None and last and (alone or _CONCLUDES.match(sentence.lstrip(" *_>"))):
+        said = _NAME.search(sentence) or _COUNT.search(sentence)
+    return Found(said["words"], sentence[: said.start()]) if said else None
 
 
 def _sentences(text: str, spans: Sequence[Span]) -> list[tuple[int, int]]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from larpo_ir.tasks.math.answers import Named, Reading
+from larpo_ir.tasks.math.answers import Named, Quantity, Reading
 from larpo_ir.tasks.math.boxes import MAX_LENGTH, beside
 from larpo_ir.tasks.math.comparison import equal
 from larpo_ir.tasks.math.dollars import Span, formulas
@@ -95,37 +95,72 @@ def group(text: str, spans: Sequence[Span], index: int) -> tuple[str, int]:
 _NUMERAL = r"(?:[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)(?:\.[0-9]++)?|\.[0-9]++"
 _SPACED_NUMERAL = r"[0-9]{1,3}(?:(?:\{,\}|,\\!|\\,|[\u2009\u202f\u00a0'])[0-9]{3}|(?: 000))++(?![0-9])"
 _END_OF_PAIR = r"\s?(?:[-−+]?\s?(?:[0-9./]{1,20}|\\infty|∞|[a-z]))\s?"
+# An expression with a letter: `2x`, `x^2 + 3`, `3(x-1)(x+2)`; no unit (`10m`, `5 m/s`) and no word.
+_POWER = r"(?:\^\{?-?[0-9a-z]{1,5}\}?|[²³])"
+_BRACKETS = rf"(?:[0-9]{{0,6}}\([^()\n$]{{0,20}}[a-z][^()\n$]{{0,20}}\){_POWER}?)"
+_LETTER = rf"(?:[a-hj-np-z]{_POWER}?|xyz?|yz|xz|abc?|bc|ac|mn|pq)"
+_LETTERED = rf"(?:[0-9]{{0,6}}{_LETTER}{_BRACKETS}{{0,3}}(?![A-Za-z0-9])|{_BRACKETS}{{1,4}})"
+_COUNT = r"[0-9]{1,9}(?:\.[0-9]{1,9})?(?![A-Za-z0-9,^(])"
+_SIGN = r"(?:\s[-−+*/]\s|[-−+*/])"
+_EXPRESSION = (
+    r"(?<![A-Za-z0-9\\_.$^{/)])(?<![0-9]\s)(?![nN]/[aA]\b)[-−]?"
+    rf"(?:(?:{_COUNT}{_SIGN}){{0,6}}{_LETTERED}(?:{_SIGN}(?:{_LETTERED}|{_COUNT})){{1,12}}"
+    rf"|(?:{_COUNT}{_SIGN}){{1,6}}{_LETTERED}|[0-9]{{1,6}}[abknp-rt-z]{_POWER}?(?![A-Za-z0-9(])"
+    rf"|[a-z]{_POWER}(?![A-Za-z0-9(])|[0-9]{{1,6}}{_BRACKETS}{{1,4}}|{_BRACKETS}{{2,4}})"
+)
 _VALUE = re.compile(
     # y = 2x + 3, x > 2
     r"(?<![A-Za-z\\])[A-Za-z](?:\([a-z]\))?\s?(?:[=<>]=?|[≤≥≠≈])\s?[^\s,;$=*]{1,40}(?:\s?[-+*/^=]\s?[^\s,;$=*]{1,40}){0,10}"
+    # x^2 + 2x + 1, 3(x-1)(x+2): an expression with a letter, whole
+    rf"|{_EXPRESSION}"
+    # N 30° E
+    r"|(?<![A-Za-z])[NS]\s?[0-9]{1,3}(?:\.[0-9]+)?\s?(?:°|\^\{?\\circ\}?)\s?[EW](?![A-Za-z])"
     # \frac{1}{2} without its dollars
     r"|[^\s$*\\]{0,20}\\[A-Za-z]{2,20}(?:\{[^{}\n]{0,200}\}|[^\s$*]){0,40}"
     # (3, 4), [0, 1), {1, 2}
     rf"|[(\[{{]{_END_OF_PAIR}(?:,{_END_OF_PAIR}){{1,10}}[)\]}}]"
-    rf"|(?<![A-Za-z0-9_.])(?:[-−–]\s?)?(?:\\?\$\s?)?[-−]?(?:{_SPACED_NUMERAL}|{_NUMERAL})"
+    rf"|(?<![A-Za-z0-9_.])(?:[-−–]\s?)?(?:\\?[$€£₹¥]\s?)?[-−]?(?:{_SPACED_NUMERAL}|{_NUMERAL})"
     rf"(?:\s[0-9]{{1,4}}/[0-9]{{1,4}}|\s?/\s?(?:{_NUMERAL})(?!\s?/))?"
     r"(?:\.{3}|:[0-9]{2}(?![0-9])|[eE][-+]?[0-9]{1,4}(?![0-9A-Za-z])|!(?=\s?[.=*/+^),a-z-])|π|\s?\\?%|°|\^\{?\\circ\}?|\^\{?-?[0-9]{1,6}\}?|√[0-9]+)?\$?"
 )
+# What leads to a value: `The total is`, `simplifies to`, `a maximum value of`, `She pays`.
+_LEADS_TO = (
+    r"(?:simplif(?:y|ies)|reduces?|evaluates?|expands?|comes?|amounts?|adds? up|sums? up|works? out) to"
+    r"|factors? (?:as|into)|given by"
+)
 _VERB = re.compile(
-    r"(?:\b(?:is|are|equals?|be|was|were|get|gets|obtain|gives?|yields?|becomes?|equal to|total of|answer)|[=:≈])"
+    r"(?:\b(?:is|are|equals?|be|was|were|get|gets|obtain|gives?|yields?|becomes?|equal to|total of|answer"
+    r"|(?:value|maximum|minimum|probability|area|volume|length|distance|price|cost|profit) of"
+    r"|pays?|paid|spends?|spent|costs?|has|have|had|earns?|earned|saves?|saved|owes?|owed|receives?|received"
+    rf"|{_LEADS_TO})|[=:≈])"
     r"\s*(?:(?:about|approximately|around|exactly|just|only|simply|a total of|equal to|now|thus|therefore|then)\s+)?"
     r"[*_(\[{~≈=]*$",
     re.IGNORECASE,
 )
 _LAST_VERB = re.compile(
-    r"\b(?:is|are|equals|be|was|were|get|obtain|gives|yields)\b:?|(?<=[a-z]):(?=\s)", re.IGNORECASE
+    rf"\b(?:is|are|equals|be|was|were|get|obtain|gives|yields|becomes|equal to|{_LEADS_TO})\b:?|(?<=[a-z]):(?=\s)",
+    re.IGNORECASE,
 )
 # What follows explains the value before it: to the end of the sentence, or to the next comma.
 _REASON = re.compile(
     r",?\s(?:because|since|assuming|given that|rather than|instead of)\b"
+    # `, which is $5 less than before`
+    r"|,\s(?:which\s(?:is|was|are|were)\s)?(?:about\s|only\s|just\s)?\\?\$?[0-9][^\s,;]{0,20}\s(?:[a-z]+\s){0,2}"
+    r"(?:less|more|fewer|greater|higher|lower|larger|smaller|cheaper|longer|shorter|older|younger)\sthan\b"
     r"|,\s(?:as|and not|not|attained|achieved|obtained|reached|occurring|found|rounded|i\.e)\b",
     re.IGNORECASE,
 )
 _CONDITION = re.compile(
-    r",?\s(?:(?:where|when)\b[^,;]*|or\s[^,;]*\b(?:per|each|apiece)\b[^,;]*)", re.IGNORECASE
+    r",?\s(?:(?:where|when)\b[^,;:]*|or\s[^,;]*\b(?:per|each|apiece)\b[^,;]*)"
+    # at x = 3, for all x ≠ 1
+    r"|\s(?:at|for|if|with|provided that)\s(?:all\s|every\s|any\s)?(?:\$|\\\()?\s?[A-Za-z]\s?"
+    r"(?:[=<>≠≤≥]|\\(?:neq?|in|geq?|leq?|not)(?![A-Za-z]))[^,;]{0,60}",
+    re.IGNORECASE,
 )
+_CHANCE = re.compile(r"\b(?:probability|chances?|likelihood|odds)\b", re.IGNORECASE)  # is 1 in 6
 _RATE = re.compile(r"\s(?:per|each|apiece|an?)\b")
 _ASIDE = re.compile(r"\((?=[^()\n]{0,200}\b(?!or\b|and\b)[a-z]{2,})[^()\n]{1,200}\)")
+_ARROW = re.compile(r"⇒|⟹|→|\s[=-]+>\s|\\(?:implies|Rightarrow|Longrightarrow)(?![A-Za-z])")
 _CLAUSE = re.compile(r"[,;]\s")
 
 
@@ -170,12 +205,28 @@ def _plain(text: str, start: int, end: int) -> list[_Value]:
         if between == " to " and re.search(r"\bratio\b", text[:at], re.IGNORECASE):  # `The ratio is 3 to 4.`
             found[-1] = _Value(found[-1].start, match.end(), f"{found[-1].answer}:{answer}")
             continue
+        if re.fullmatch(r"(?: out of| in)(?: every)? ", between) and _CHANCE.search(text, 0, at):
+            found[-1] = _Value(found[-1].start, match.end(), f"{found[-1].answer.partition(' ')[0]}/{answer}")
+            continue
+        if re.fullmatch(r" ?[A-Za-z]+ ", between) and _is_compound(both := f"{found[-1].answer} and {whole}"):
+            found[-1] = _Value(found[-1].start, match.end(), both)
+            continue
         rate = _RATE.match(text, match.end())
         if found and not rate and 0 < len(between) <= 8 and re.fullmatch(r",? ?(?:and|or) |, ", between):
             found[-1] = _Value(found[-1].start, match.end(), f"{found[-1].answer}, {whole}")
         else:
             found.append(_Value(at, match.end(), whole))
     return found
+
+
+def _is_compound(answer: str) -> bool:
+    """Whether two amounts are one: `5 feet 6 inches`."""
+    if answer.count("\\text") < 2 or len(answer) > 100:
+        return False
+    try:
+        return isinstance(read(tokens(answer), Reading()), Quantity)
+    except (ValueError, ArithmeticError, RecursionError):
+        return False
 
 
 def _is_sign(before: str, answer: str) -> bool:
@@ -191,8 +242,21 @@ def _is_sign(before: str, answer: str) -> bool:
     return not before or not before[-1].isalnum()
 
 
+def _between(mark: re.Match[str], spans: Sequence[Span]) -> bool:
+    return not any(span.start < mark.start() < span.end for span in spans)
+
+
+def leads(before: str) -> bool:
+    """Whether the words before a value lead to it: `She pays`, `is`, `=`."""
+    return _VERB.search(before[-60:]) is not None
+
+
 def value_of(text: str, spans: Sequence[Span]) -> Found | None:
     """The value that a sentence comes to."""
+    arrow = next((mark for mark in list(_ARROW.finditer(text))[:-50:-1] if _between(mark, spans)), None)
+    if arrow is not None and re.search(r"[0-9]", text[arrow.end() :]):
+        moved = [Span(a - arrow.end(), b - arrow.end(), inside) for a, b, inside in spans if a >= arrow.end()]
+        return value_of(text[arrow.end() :], moved)
     if (whole := _clause(text, spans)) is not None:
         return whole
     values = _values(text, spans)

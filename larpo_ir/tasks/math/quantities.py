@@ -17,6 +17,8 @@ from larpo_ir.tasks.math.tokens import Token, Unreadable
 
 def clock(run: list[Token], how: Reading) -> Answer | None:
     """`6:00`, `6:00 PM`, `6 PM`, `10:08:30`."""
+    if len(run) == 1 and run[0].text in ("noon", "midnight"):
+        return Clock((12, 0, 0), "pm" if run[0].text == "noon" else "am", None)
     half = run[-1].text if run[-1].kind == "word" and run[-1].text in ("am", "pm") else None
     rest = run[:-1] if half else run
     if len(rest) not in (1, 3, 5) or not all(
@@ -35,7 +37,10 @@ def clock(run: list[Token], how: Reading) -> Answer | None:
 
 _NUMBERS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
 seventeen eighteen nineteen twenty"""
-NUMBER_WORDS = {word: number for number, word in enumerate(_NUMBERS.split())}
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+NUMBER_WORDS = {word: number for number, word in enumerate(_NUMBERS.split())} | {
+    word: ten for ten, word in zip(range(20, 100, 10), _TENS.split(), strict=True)
+}
 
 
 def based(run: list[Token], how: Reading) -> Answer | None:
@@ -201,6 +206,8 @@ def _is_letter(run: list[Token], index: int, letters: bool) -> bool:
         return True
     if before[:2] == ("op", "/") and index >= 2 and run[index - 2].kind in ("word", "name"):
         return run[index - 2].kind == "word" or (letters and units.is_unit_letter(run[index - 2]))
+    if before[:2] == ("op", "*") and index >= 2 and letters and units.is_unit_letter(run[index - 2]):  # J·s
+        return True
     return letters and token.spaced and before.kind in ("num", "close") and token.text in "mgshLJNW"
 
 
@@ -215,7 +222,7 @@ def _affix(run: list[Token], end: int) -> int:
 
     def follows(width: int) -> bool:
         before = run[end - width - 1] if end > width else Token("end", "")
-        return before.kind == "word" or before.text in ("m", "s")
+        return before.kind == "word" or before.text in ("m", "s", "J", "N", "W")
 
     if texts[:2] == [("op", "^"), ("open", "group")] and texts[3:] == [("close", "group")]:
         kind, text = texts[2]

@@ -55,7 +55,7 @@ def read(run: Sequence[Token], how: Reading) -> Answer:
         raise Unreadable("nothing")
     if not how.grouped:
         run = _ungrouped(run)
-    for form in (_words, clock, based, _listed, _related, _region, _bracketed, _matrix):
+    for form in (clock, _words, based, _excepted, _implied, _listed, _related, _region, _bracketed, _matrix):
         answer = form(run, how)
         if answer is not None:
             return answer
@@ -105,9 +105,48 @@ def _words(run: list[Token], how: Reading) -> Answer | None:
     whole = _REGIONS.get(" ".join(said))
     if whole is not None:
         return everything() if whole else Region(())
-    if said and said[0] in NUMBER_WORDS and all(units.is_known(word) for word in said[1:]):  # `five percent`
-        return Quantity(Num(Fraction(NUMBER_WORDS[said[0]])), units.read(run[1:]))
-    return Text(said)
+    number, width = _said_number(said)
+    if width and all(units.is_known(word) for word in said[width:]):  # `five percent`
+        said_of = [token for token in run if token.kind == "word" and token.text not in _ARTICLES][width:]
+        return Quantity(Num(Fraction(number)), units.read(said_of))
+    return Text(("does", "not", "exist") if said == ("dne",) else said)
+
+
+_EXCEPT = {"except", "excluding", "besides", "without"}
+
+
+def _excepted(run: list[Token], how: Reading) -> Answer | None:
+    """`all real numbers except 2`."""
+    said = next((i for i, token in enumerate(run) if token.kind != "word"), len(run))
+    words = [token.text for token in run[:said]]
+    at = next((i for i, word in enumerate(words) if word in _EXCEPT), None)
+    if at is None or not _REGIONS.get(" ".join(word for word in words[:at] if word not in _ARTICLES)):
+        return None
+    rest = run[said:]
+    if [token.kind for token in rest[:2]] == ["name", "rel"]:  # except x = 2
+        rest = rest[2:]
+    return _region(
+        [Token("name", "bbR"), Token("cmd", "setminus"), Token("open", "{}"), *rest, Token("close", "{}")],
+        how,
+    )
+
+
+def _said_number(words: Sequence[str]) -> tuple[int, int]:
+    """The number that words begin with, and of how many words it is: `twenty five`."""
+    numbers = [NUMBER_WORDS.get(word, -1) for word in words[:2]]
+    if len(numbers) == 2 and numbers[0] >= 20 and 0 < numbers[1] < 10:
+        return sum(numbers), 2
+    return (numbers[0], 1) if numbers and numbers[0] >= 0 else (0, 0)
+
+
+def _implied(run: list[Token], how: Reading) -> Answer | None:
+    r"""`2x = 8 \\implies x = 4` says what its last relation says."""
+    parts, arrows = split(run, lambda token: token[:2] == ("sep", "implies"))
+    if not arrows:
+        return None
+    if not all(any(token.kind == "rel" for token in part) for part in parts):
+        raise Unreadable("an implication that is no calculation")
+    return read(parts[-1], how)
 
 
 def _listed(run: list[Token], how: Reading) -> Answer | None:
@@ -221,7 +260,11 @@ def _related(run: list[Token], how: Reading) -> Answer | None:
 
 
 def _equated(sides: list[list[Token]], relations: list[Token], how: Reading) -> Answer:
-    name = name_of(sides[0], how, zero=[token.text for token in sides[-1]] == ["0"])
+    name = (
+        ""
+        if based(sides[0], how) is not None
+        else name_of(sides[0], how, zero=[token.text for token in sides[-1]] == ["0"])
+    )
     if name == "" and len(sides) == 2 and len(sides[1]) == 1 and name_of(sides[1], how):  # `5 = x`
         sides, name = sides[::-1], name_of(sides[1], how)
     equation = equation_of(sides[0], sides[-1])
@@ -313,8 +356,15 @@ _MATRICES = {"matrix", "pmatrix", "bmatrix", "vmatrix", "Bmatrix", "smallmatrix"
 def _matrix(run: list[Token], how: Reading) -> Answer | None:
     while wrapped(run):
         run = run[1:-1]
-    if not run or run[0].kind != "cmd" or not run[0].text.startswith("begin "):
+    begins = next((i for i, token in enumerate(run) if token.text.startswith("begin ")), None)
+    if begins is None:
         return None
+    factor, run = run[:begins], run[begins:]  # `\\frac{1}{2} \\begin{pmatrix}`
+    if factor and factor[-1][:2] == ("op", "*"):
+        factor = factor[:-1]
+    if [token[:2] for token in factor] == [("op", "-")]:
+        factor = [*factor, Token("num", "1")]
+    scale = parse(factor) if factor else None
     name = run[0].text.removeprefix("begin ")
     if name not in _MATRICES or run[-1][:2] != ("cmd", f"end {name}"):
         raise Unreadable(f"the environment {name}")
@@ -324,4 +374,5 @@ def _matrix(run: list[Token], how: Reading) -> Answer | None:
     cells = [split(row, lambda token: token[:2] == ("sep", "&"))[0] for row in rows if row]
     if sum(map(len, cells)) > MAX_ITEMS:
         raise Unreadable("a matrix of too many entries")
-    return Matrix(tuple(tuple(parse(cell) for cell in row) for row in cells))
+    entries = [[parse(cell) for cell in row] for row in cells]
+    return Matrix(tuple(tuple(Product((scale, node)) if scale else node for node in row) for row in entries))

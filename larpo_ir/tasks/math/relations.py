@@ -3,14 +3,16 @@ r"""Relations: what an equation's left side names, and inequalities as sets of r
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 from larpo_ir.tasks.math import sameness
-from larpo_ir.tasks.math.answers import Answer, Equation, Named, Quantity, Reading, wrapped
+from larpo_ir.tasks.math.answers import Answer, Based, Equation, Named, Quantity, Reading, wrapped
 from larpo_ir.tasks.math.expressions import Call, Name, Node, Num, Power, Product, Sum, names, negative
 from larpo_ir.tasks.math.parser import parse
 from larpo_ir.tasks.math.quantities import without_letters
 from larpo_ir.tasks.math.regions import FLIPPED, everything, half_line, intersection
 from larpo_ir.tasks.math.tokens import Token, Unreadable
+from larpo_ir.tasks.math.units import Beside
 
 
 def names_of(run: Sequence[Token]) -> set[str] | None:
@@ -20,8 +22,16 @@ def names_of(run: Sequence[Token]) -> set[str] | None:
         return None
 
 
+def in_base_ten(answer: Answer) -> Answer:
+    """The number that a numeral with its base writes; other answers as they are."""
+    if not isinstance(answer, Based) or "." in answer.digits:
+        return answer
+    return Quantity(Num(Fraction(int(answer.digits, answer.base))), Beside())
+
+
 def agree(before: Answer, after: Answer, relation: str) -> bool:
     """Whether one side of a chain is the other, or that one rounded: then both are the answer."""
+    before, after = in_base_ten(before), in_base_ten(after)
     if not isinstance(before, Quantity) or not isinstance(after, Quantity):
         return False
     try:

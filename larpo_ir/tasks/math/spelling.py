@@ -17,8 +17,9 @@ _CHARACTERS = {
     "÷": "/", "⁄": "/", "∕": "/", "≤": r"\le ", "≥": r"\ge ", "⩽": r"\le ", "⩾": r"\ge ", "≠": r"\ne ",
     "≈": r"\approx ", "≃": r"\approx ", "∈": r"\in ", "∪": r"\cup ", "∩": r"\cap ", "∅": r"\emptyset ",
     "±": r"\pm ", "∓": r"\mp ", "√": r"\sqrt ", "∛": r"\sqrt[3]", "π": r"\pi ", "°": r"^\circ ", "º": r"^\circ ",
-    "″": "''", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "⟨": r"\langle ", "⟩": r"\rangle ", "∖": r"\setminus ",
-    "…": r"\ldots ", "⋯": r"\ldots ", "¢": r"\text{ cents}", "∠": r"\angle ", "%": r"\%", "€": r"\text{ euros}",
+    "″": '"', "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "⟨": r"\langle ", "⟩": r"\rangle ", "∖": r"\setminus ",
+    "…": r"\ldots ", "⋯": r"\ldots ", "¢": r"\text{ cents}", "∠": r"\angle ", **dict.fromkeys("⇒⟹⇨", r"\implies "),
+    "⇔": r"\iff ", "∴": r"\therefore ", "%": r"\%", "€": r"\text{ euros}",
     "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
     "⅕": r"\frac{1}{5}", "⅖": r"\frac{2}{5}", "⅗": r"\frac{3}{5}", "⅘": r"\frac{4}{5}", "⅙": r"\frac{1}{6}",
     "⅚": r"\frac{5}{6}", "⅛": r"\frac{1}{8}", "⅜": r"\frac{3}{8}", "⅝": r"\frac{5}{8}", "⅞": r"\frac{7}{8}",
@@ -28,13 +29,43 @@ _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
 _LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 
 
+# What packages and switches write: siunitx, colours, `{\\rm cm}`, micro.
+_PACKAGES = (
+    (re.compile(r"\\(?:SI|qty)\s?\{([^{}]*)\}\s?\{([^{}]*)\}"), r"\1\\text{ \2}"),
+    (re.compile(r"\\(?:unit|si)\s?\{\s?([^{}]*)\}"), r"\\text{ \1}"),
+    (re.compile(r"\\num\s?\{([^{}]*)\}"), r"\1"),
+    (re.compile(r"\\(?:text)?color\s?\{[A-Za-z!0-9]*\}"), ""),
+    (re.compile(r"\{\s?\\(?:rm|bf|it|sf|tt)(?![A-Za-z])\s?((?:\\ )?[^{}\\]*)\}"), r"\\text{\1}"),
+    (re.compile(r"\\(?:text|math)dollar(?![A-Za-z])"), r"\\$"),
+    (
+        re.compile(r"(?:\\mu|[µμ])\s?\\(?:text|mathrm)\{\s?([A-Za-z])\s?\}|[µμ]([A-Za-z])(?![A-Za-z])"),
+        r"\\text{ u\1\2}",
+    ),
+    (re.compile(r"(?<=[0-9])(?:\\[,;: ]|[\s~])*\\Omega(?![A-Za-z])"), r"\\text{ ohms}"),
+    (re.compile(r"(?<![.0-9])\\overline\s?\{\s?([A-Z]{2})\s?\}"), r"\1"),  # the segment AB
+    (re.compile(r"(?:\{\})?[_^]\{?([0-9]{1,4})\}?\s?C_\{?([0-9]{1,4})\}?"), r"\\binom{\1}{\2}"),
+    (re.compile(r"(?<=[0-9])['’′]{2}"), '"'),
+    (re.compile(r"(?<=[0-9])(?:\s|\\text\{\s?)?o['’]clock\}?"), ""),
+)
+_RECURRING = re.compile(
+    r"([0-9]*)\.([0-9]{1,20})\s?(?:\\text\{\s?)?[(]?(?:repeating|recurring)(?:\sdecimals?)?[)]?\}?"
+)
+_CURRENCIES = {"€": "euros", "£": "sterling", r"\pounds": "sterling", "₹": "rupees", "¥": "yen"}
+_CURRENCY = re.compile(r"(€|£|\\pounds(?![A-Za-z])|₹|¥)\s?([0-9][0-9,.]*[0-9]|[0-9])")
+
+
 def spelled(text: str) -> str:
     r"""Unicode's mathematical characters as LaTeX, full-width ones as ASCII.
 
     >>> spelled("−3 ≤ x²")
     '-3 \\le  x^{2}'
     """
-    text = text.replace(r"\%", "%")
+    for written, plain in _PACKAGES:
+        text = written.sub(plain, text)
+    text = _RECURRING.sub(_recurring, text)
+    text = _CURRENCY.sub(
+        lambda amount: f"{amount[2]}\\text{{ {_CURRENCIES[amount[1]]}}}", text.replace(r"\%", "%")
+    )
     text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+", lambda raised: "^{" + raised[0].translate(_RAISED) + "}", text)
     text = re.sub("[₀₁₂₃₄₅₆₇₈₉]+", lambda lowered: "_{" + lowered[0].translate(_LOWERED) + "}", text)
     return unicodedata.normalize("NFKC", text.translate(_TRANSLATION))
@@ -75,6 +106,12 @@ def _repeating(match: re.Match[str]) -> str:
     return rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
 
 
+def _recurring(match: re.Match[str]) -> str:
+    """`0.3 repeating` is a third, `0.36 repeating` is 4/11."""
+    dotted = _TRAILING_DOTS.sub(_dotted, f"{match[1]}.{match[2]}...")
+    return dotted if "overline" in dotted else rf"{match[1]}.\overline{{{match[2]}}}"
+
+
 def _dotted(match: re.Match[str]) -> str:
     """`0.1666...` is one sixth: what is repeated at the end goes on for ever. `3.14159...` is what it starts with."""
     digits = match[2]
@@ -88,6 +125,17 @@ def _dotted(match: re.Match[str]) -> str:
     return match[0] if len(digits) < 3 else f"{match[1]}.{digits}"
 
 
+_ARC = re.compile(
+    r"([0-9]{1,4})\s?\^\s?\{?\s?\\circ\s?\}?\s?([0-9]{1,2})\s?(?:'|\^\{?\\prime\}?)(?:\s?([0-9]{1,2})\s?\")?"
+)
+
+
+def _arc(match: re.Match[str]) -> str:
+    """Degrees, minutes and seconds of arc."""
+    degrees = int(match[1]) + Fraction(int(match[2]), 60) + Fraction(int(match[3] or 0), 3600)
+    return rf"\frac{{{degrees.numerator}}}{{{degrees.denominator}}}^\circ"
+
+
 def cleaned(text: str) -> str:
     r"""One spelling of characters, blanks, sizes of brackets, thousands and repeating decimals.
 
@@ -95,6 +143,7 @@ def cleaned(text: str) -> str:
     ('  ( 1000  )', '\\frac{1}{6}')
     """
     text = _BRACED_SIGN.sub(r"\1", _SIZES.sub(" ", spelled(text)))
+    text = _ARC.sub(_arc, text)
     text = _UNIT_FRACTION.sub(r"\1/\2", text)
     while (
         merged := re.sub(r"\\(?:bar|dot)\{?([0-9]+)\}?\\(?:bar|dot)\{?([0-9])\}?", r"\\bar{\1\2}", text)

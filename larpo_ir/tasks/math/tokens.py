@@ -114,6 +114,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("ldots", "dots", "cdots", "dotsc", "dotsb"), ("mark", "dots")),
     **dict.fromkeys(("vert", "lvert", "rvert", "mid", "|", "Vert", "lVert", "rVert"), ("mark", "bar")),
     **dict.fromkeys(("circ", "degree", "textdegree"), ("mark", "deg")),
+    **dict.fromkeys(("implies", "Rightarrow", "Longrightarrow", "iff", "Leftrightarrow"), ("sep", "implies")),
     "lt": ("rel", "<"), "gt": ("rel", ">"), "in": ("rel", "in"), "equiv": ("rel", "mod"), "div": ("op", "/"),
     "surd": ("cmd", "sqrt"), "colon": ("op", ":"), "varnothing": ("name", "emptyset"), "prime": ("mark", "'"),
     "arccot": ("func", "arccot"),
@@ -130,7 +131,7 @@ _IGNORED = {
     "displaystyle", "textstyle", "limits", "nolimits", "vec", "hat", "widehat", "overrightarrow", "boxed", "fbox",
     "!", ",", ";", ":", " ", "-", ">", "thinspace", "enspace", "space", "hspace", "hfill", "mathstrut", "strut",
     "smash", "underline", "tilde", "widetilde", "mathop", "mathord", "mathrel", "ensuremath", "left", "right", "/",
-    "\n", "therefore", "implies", "Rightarrow", "mathopen", "mathclose", "phantom", "small", "large", "normalsize",
+    "\n", "therefore", "mathopen", "mathclose", "phantom", "small", "large", "normalsize",
     "noindent", "nonumber",
 }  # fmt: skip
 
