@@ -2,15 +2,25 @@ r"""GSM8K: problems as topics, and a grader that reads the final number of a res
 
 The grader is a verifiable reward. It reads numbers out of text by patterns and compares them as numbers. It
 computes nothing that the text asks for: a response that ends in `9 * 2` has no answer. `spelling` says which
-spellings of a number it knows, `numerals` what a number and an equation are, `reading` which number is the answer.
+spellings of a number it knows, `numerals` what a number and an equation are, `reading` which number is the answer,
+`circumstances` which numbers of a sentence stand beside it.
 
 **Which number is the answer.** Marks come in levels of strength (`reading._MARKS`). Of the strongest level present
 the last occurrence counts, so that a response may correct itself. Without a mark: a bold number in the last line
 that has a number; failing that, the last equation of the last clause that has a number (18 in `9 * 2 = 18 for 3
-days`); failing that, the last number of the text that is not denied (`18, not 20`). After a mark,
+days`); failing that, the last number of the text that is not denied (`18, not 20`). A label before a sentence
+(`Final answer: It takes Ann 45 minutes.`) makes that sentence the last. Numbers of the last sentence are passed by
+where another is left, when they belong to
+
+* a reason: `$50 because 50 < 52`; a purpose: `it takes 48 minutes to travel 8 km`;
+* a circumstance: `135 m in 5 minutes`, `20 of the 50`, `44 cups for 8 batches`, `$6 for 3 pens at $2 each`;
+* an aside: `4.75 m (out of 10 m)`, `30 (6 groups of 5)`; but `(30 students)` and `(6 * 5 = 30)` count.
+
+After a mark,
 
 * the first number counts: 5 in `Answer: 5 apples and 6 oranges`, 18 in `The answer is 18 because 3 * 6 = 18`;
-* an equation counts by its last plain number: 18 in `#### 9 * 2 = 18`, 5 in `\boxed{x = 5}`;
+* an equation counts by its last plain number: 18 in `#### 9 * 2 = 18`, 5 in `\boxed{x = 5}`, 370 in `Answer: 250
+  small cups + 120 large cups = 370 cups`;
 * currency, `%` and units are dropped, and so are scale words: `$4 million` reads as 4, as GSM8K's own answers do;
 * a minus may have space behind it (`- 3`), be any dash or a word, and stand before a box; at the start of a line
   `- 3 apples` is a list's item, in `Answer:- 3` the hyphen belongs to the colon, and `x-3` has no minus sign of 3;
@@ -18,10 +28,10 @@ days`); failing that, the last number of the text that is not denied (`18, not 2
 * `7:00` is 7, as in GSM8K; other clock times, ratios, dates, ranges, `1,2,3`, `1.234.567`, `9'50`
   and decimal commas are no numbers.
 
-A response that goes on with a next question (`Q:`, `Question:`, a user turn) after it has answered is read up
-to there: what follows answers another problem. An offer of help at the end (`Let me know if …`) is passed by, and
-reasoning up to `</think>` when a number follows it. Decimal digits of every script are read (`٣` is 3); number words
-are not.
+A response that goes on with a next question (`Q:`, `Question:`, `Example 2:`, a user turn) after it has answered is
+read up to there: what follows answers another problem. An offer of help or a note at the end (`Let me know if …`,
+`Note: …`) is passed by, and reasoning up to `</think>` when a number follows it. Decimal digits of every script are
+read (`٣` is 3); number words are not.
 
 Source of the problems and of the `#### answer` line: Cobbe et al., *Training Verifiers to Solve Math Word
 Problems*, 2021, arXiv:2110.14168.

@@ -28,7 +28,9 @@ NUMBER_AHEAD = r"(?=-{0,2}(?:\$ ?){0,3}\.?[0-9])"
 
 # One number, or an equation or expression of numbers: `18`, `5 bags * 12 apples = 60 apples`.
 _VERB = r"(?:is|are|was|were|be|equals|gives|makes|leaves)\b"  # no unit: `3 minus 10 is -7`
-_UNIT = rf"[ \t)\]%°$]*+(?:(?!{_VERB})[A-Za-z]{{1,20}}+(?:\^\{{?[0-9]\}}?)?+[ \t)\]]*+)?+"
+_UNIT = (
+    rf"[ \t)\]%°$]*+(?:(?!{_VERB})[A-Za-z]{{1,20}}+(?:\^\{{?[0-9]\}}?)?+(?:/[A-Za-z]{{1,20}}+)?+[ \t)\]]*+)?+"
+)
 _TERM = rf"{NUMBER}(?:\^\{{?-?[0-9]++\}}?)?+{_UNIT}"
 OPERATOR = r"(?:[-+/]|\*(?!\*)|\*\*(?=[0-9])|(?<= )\*\* )"  # the asterisks of `**18** (9)` are no power
 _CHAIN = rf"{_TERM}(?:(?:{OPERATOR}|[=≈]++[*_]*+)[ \t+($\[*_]*+{_TERM})*+"

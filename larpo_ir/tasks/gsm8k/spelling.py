@@ -6,8 +6,9 @@ that is no number keeps its words. The rules, in the order of their tables:
 
 * **Groups**: `9{,}500`, `9\,500`, `9~500`, `9'500` (with any apostrophe), `9_500`, and `9 500` with any space that is
   wider or thinner than the plain one, or does not break. A plain space groups where one number is announced
-  (`The answer is 9 500 dollars`) or nothing follows; elsewhere `5 100 dollar bills` is two numbers. A point is always
-  the decimal point: `1.234.567` is no number.
+  (`The answer is 9 500 dollars`), where nothing follows, and in a sentence (`has 9 500 eggs`), save before a measure
+  of something (`5 100 dollar bills`) and behind a label (`day 3 500 eggs`), which are two numbers. A point is
+  always the decimal point: `1.234.567` is no number.
 * **Minus**: the minus of every script and typeface, hyphens and dashes (not the em dash), `minus`, `negative`. Space
   behind it is dropped where a sign and no operator or bullet stands: `= - 3`, `is - 3`, `#### - 3`, `(- 3)`.
   `10 - 3` stays; `- 3 apples` at the start of a line is a list's item; a hyphen inside a word (`COVID-19`) is none.
@@ -237,6 +238,23 @@ _SPACED_GROUPS = re.compile(
     rf"|(?<=\$){_THREES}{_NO_MORE}|[0-9]{{1,2}}(?: [0-9]{{3}}){{2,9}}+(?![0-9]))",
     re.MULTILINE,
 )
+# In a sentence `9 500 eggs` is one number, and `3 500 ml bottles`, `5 100 dollar bills` and `day 3 500 eggs` are two.
+_MEASURES = (
+    "dollar|cent|euro|pound|rupee|peso|g|gram|kg|kilogram|mg|ml|mL|l|L|liter|litre|oz|ounce|lb|page|piece|watt|W|volt"
+    "|calorie|foot|ft|inch|mile|meter|metre|yard|m|km|cm|mm|gallon|word|year|day|hour|minute|second|seat|sheet|point"
+)
+_LABELS = (
+    "day|week|month|year|step|part|case|group|hour|number|no|room|page|person|chapter|level|problem|question"
+)
+_FUNCTION_WORDS = (
+    "of|in|on|at|for|to|and|or|per|a|an|the|each|every|more|less|left|total|altogether|from|by|with|after|before|than"
+    "|is|are|was|were|so|because|since|as|if|when|that|which|worth|long|high|tall|away|apart|remaining|extra|this|over"
+)
+_SPACED_IN_PROSE = re.compile(
+    rf"(?<![0-9.,])(?<![0-9] )[0-9]{{1,3}} [0-9]{{3}}(?:\.[0-9]{{1,2}})?+(?![0-9]|[,.][0-9]| [0-9]| ?-|%?[A-Za-z])"
+    rf"(?! {{1,3}}(?:{_MEASURES}) (?!(?:{_FUNCTION_WORDS})\b)[A-Za-z])(?= {{1,3}}(?:[A-Za-z]|\$))"
+)
+_label_before = re.compile(rf"(?<![A-Za-z])(?:{_LABELS})\.? \Z", re.IGNORECASE)
 # A line that groups digits by spaces does so in all of its numbers: `2 + 9 498 = 9 500 eggs`.
 _SPACED_AS_WELL = re.compile(rf"(?<![0-9.,])(?<![0-9] ){_THREES}{_NO_MORE}")
 _SPACED_ANSWER = re.compile(rf"-?\$? ?(?:{_THREES}|[0-9]{{1,3}}(?: , [0-9]{{3}}){{1,9}}+(?![0-9])){_NO_MORE}")
@@ -280,9 +298,15 @@ def plain(text: str) -> str:
 
 
 def _joined(line: str) -> str:
+    line = _SPACED_IN_PROSE.sub(_without_spaces_in_prose, line)
     joined, number = _SPACED_GROUPS.subn(_without_spaces, line)
     return _SPACED_AS_WELL.sub(_without_spaces, joined) if number else line
 
 
 def _without_spaces(match: re.Match[str]) -> str:
     return match[0].replace(" ", "")
+
+
+def _without_spaces_in_prose(match: re.Match[str]) -> str:
+    before = match.string[max(match.start() - 12, 0) : match.start()]
+    return match[0] if _label_before.search(before) else _without_spaces(match)
