@@ -159,3 +159,10 @@ def test_a_list_of_solutions_to_the_end():
         response = f"The solutions are:\n\n{marks}$x = 2$\n{marks}$x = 3$"
         assert is_correct(response, "2,3")
         assert not is_correct(response, "3")
+
+
+@pytest.mark.parametrize(
+    "unit", ["all real numbers except 2 ", "⇒ 3 ", "$x → y$ → ", "5 feet 6 ", "(x+1)(x", "1 000 "]
+)
+def test_a_long_response_raises_nothing(unit):
+    assert is_correct(unit * 2_000, "5") is False

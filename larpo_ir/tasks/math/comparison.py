@@ -111,7 +111,10 @@ def _named(gold: Answer, found: Answer) -> bool:
         return named.equation is not None and _equations(named.equation, other)
     if named is gold and named.equation is not None and _CURVE.search(named.name):
         return False  # x^2 + y^2 = 25 is a circle, and not 25
-    return any(equal(value, found) if named is gold else equal(gold, value) for value in named.values)
+    values = named.values
+    if isinstance(other, Quantity):  # 231 is not what `231_4 = 45` says
+        values = tuple(value for value in values if isinstance(value, Quantity)) or values
+    return any(equal(value, found) if named is gold else equal(gold, value) for value in values)
 
 
 # --- Numbers -----------------------------------------------------------------------------------------------------
@@ -127,9 +130,10 @@ def _quantities(gold: Quantity, found: Quantity) -> bool:
     a = _scaled(gold, gold.beside.scale * (gold.beside.size if convert else 1))
     b = _scaled(found, found.beside.scale * (found.beside.size if convert else 1))
     shares = gold.beside.percent != found.beside.percent
-    if _numbers(a, b) and not (shares and (ours or theirs)):
+    other = theirs if gold.beside.percent else ours  # 5 dollars are not 5%; 5% per year is
+    if _numbers(a, b) and not (shares and other):
         return True
-    if not shares or ours or theirs:
+    if not shares or other:
         return False
     # 10% is both 10 and 0.1.
     hundredth = Num(Fraction(1, 100))
@@ -287,10 +291,22 @@ def _choice(run: Sequence[Token]) -> str | None:
     found = _CHOICE.fullmatch(" ".join(token.text for token in run).casefold())
     if found is None:
         return None
+    if sum(_is_choice(run, index) for index in range(len(run))) > 1:  # (A) and (C)
+        return None
     letter = next(token.text for token in run if len(token.text) == 1 and token.text.isalpha())
     word = any(token.kind == "word" and token.text == letter for token in run)
     # `(a) 12` is a product as likely as a choice.
     return letter.casefold() if word or letter.isupper() or len(run) <= 3 else None
+
+
+def _is_choice(run: Sequence[Token], index: int) -> bool:
+    shape = [(token.kind, len(token.text)) for token in run[index : index + 3]]
+    return (
+        len(shape) == 3
+        and shape[0] == ("open", 2)
+        and shape[1] in (("word", 1), ("name", 1))
+        and shape[2][0] == "close"
+    )
 
 
 def _unlettered(run: list[Token]) -> list[Token]:

@@ -29,7 +29,8 @@ MAX_SENTENCES = 200  # from the end, in which a conclusion is looked for
 
 _MARK = re.compile(
     r"(?<!\#)\#{4}(?!\#)[ \t]*"
-    r"|\banswer\b[*_ \t]*(?:(?:to|of|for|in|here|as|should|would|will|must|can|then|therefore)\b[^.:=\n]{0,60}?\b)?"
+    r"|\banswer\b[*_ \t]*(?:(?:to|of|for|in|here|as|should|would|will|must|can|then|therefore)\b"
+    r"(?!['’]t)(?:(?!\bnot\b|n['’]t\b)[^.:=\n]){0,60}?\b)?"
     r"(?:is|are|be|equals)\b(?! not\b|n't\b)[ \t]*:?[*_]*[ \t]*(?:(?:thus|therefore|then|simply|just|only|actually"
     r"|indeed|in fact|now|really|hence|clearly)\b[ \t]*)?"
     r"|(?<!/)(?<!per )\banswer[*_]*(?:[ \t]?\([^()\n]{0,40}\))?[*_ \t]*[:=][*_]*[ \t]*"
@@ -43,7 +44,8 @@ _IS_THE_ANSWER = re.compile(
 _BOLD_LINE = re.compile(r"^[ \t>]{0,4}\*\*(?P<value>[^*\n]{1,300})\*\*[.!]?[ \t]*$", re.MULTILINE)
 _CLAUSE_END = re.compile(
     r"(?<!\.)[.!?;](?=\s|\*|$|\})(?<![ap]\.m\.)|,?\s(?:because|since|so|which|where|as|when)\b"
-    r"|,\s(?:not|and not|but|if)\b"
+    r"|,\s(?:not|and not|but|if|i\.e|that is|namely|or (?:about|approximately|roughly))\b"
+    r"|(?<=[0-9%])\s\((?=[0-9][0-9 .+*/×·÷=−-]{2,60}\)[.!*]*$)"  # 7 (3 + 4)
     r"|\s\((?=(?:since|because|as|i\.e|after|from|or|approximately|about|rounded)\b)|</answer>|\s#|\\\\(?=\s|$)",
     re.IGNORECASE,
 )
@@ -137,15 +139,18 @@ _SEVERAL = re.compile(
     re.IGNORECASE,
 )
 _SAID = re.compile(
-    r"(?:\b(?:is|are|has|have|be)|[=:])\s+(?:an?\s|the\s)?(?P<words>(?:all\s(?:the\s)?real(?:s|\snumbers)"
-    r"|no\s(?:real\s)?solutions?|infinitely\smany(?:\ssolutions)?|undefined|even|odd|neither|both|yes|no|true|false"
+    r"(?:\b(?:is|are|has|have|be|equals)|[=:])\s+(?:an?\s|the\s)?(?P<words>(?:all\s(?:the\s)?real(?:s|\snumbers)"
+    r"|no\s(?:real\s)?solutions?|infinitely\smany(?:\ssolutions)?|(?:negative\s|positive\s)?infinity|undefined|even|odd|neither|both|yes|no|true|false"
     r"|(?:strictly\s)?(?:in|de)creasing|(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day|January|February|March|April|May|June"
     r"|July|August|September|October|November|December))[*_.!\s]*\Z",
     re.IGNORECASE,
 )
+_OPTION = re.compile(r"\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s\(?(?P<words>[A-H])\)?\s(?:is|must be)\b")
+_ALONE = re.compile(r"\W*(?P<words>yes|no|true|false|even|odd|none|no solution)\W*", re.IGNORECASE)
 _NAME = re.compile(r"\b(?:is|was)\s+(?P<words>[A-Z][a-z]+)[*_.!\s]*\Z")
 _COUNT = re.compile(
-    rf"\b(?:is|are|has|have)\s+(?:exactly\s|only\s|a\stotal\sof\s)?(?P<words>{'|'.join(NUMBER_WORDS)})\b",
+    rf"\b(?:is|are|has|have)\s+(?:exactly\s|only\s|a\stotal\sof\s)?"
+    rf"(?P<words>(?:minus\s|negative\s)?(?:{'|'.join(NUMBER_WORDS)}))\b",
     re.IGNORECASE,
 )
 _CONCLUDES = re.compile(
@@ -177,7 +182,9 @@ def _clause_in_words(sentence: str, spans: Sequence[Span]) -> Found | None:
 
 def _worded(sentence: str, *, last: bool, alone: bool) -> Found | None:
     """A conclusion without a number: `The range is all real numbers.`, `Thus there are twelve.`"""
-    said = _SAID.search(sentence)
+    said = _SAID.search(sentence) or _OPTION.search(sentence)
+    if said is None and alone:
+        said = _ALONE.fullmatch(sentence.strip())
     if said is None and last and (alone or _CONCLUDES.match(sentence.lstrip(" *_>"))):
         said = _NAME.search(sentence) or _COUNT.search(sentence)
     return Found(said["words"], sentence[: said.start()]) if said else None

@@ -93,14 +93,17 @@ def group(text: str, spans: Sequence[Span], index: int) -> tuple[str, int]:
 
 
 _NUMERAL = r"(?:[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)(?:\.[0-9]++)?|\.[0-9]++"
-_SPACED_NUMERAL = r"[0-9]{1,3}(?:(?:\{,\}|,\\!|\\,|[\u2009\u202f\u00a0'])[0-9]{3}|(?: 000))++(?![0-9])"
+_SPACED_NUMERAL = (
+    r"[0-9]{1,3}(?:(?:\{,\}|,\\!|\\,|[\u2009\u202f\u00a0'])[0-9]{3}|(?: 0[0-9]{2})"
+    r"|(?: [0-9]{3})(?=[.,;)!]|\Z))++(?![0-9])"
+)
 _END_OF_PAIR = r"\s?(?:[-−+]?\s?(?:[0-9./]{1,20}|\\infty|∞|[a-z]))\s?"
 # An expression with a letter: `2x`, `x^2 + 3`, `3(x-1)(x+2)`; no unit (`10m`, `5 m/s`) and no word.
 _POWER = r"(?:\^\{?-?[0-9a-z]{1,5}\}?|[²³])"
 _BRACKETS = rf"(?:[0-9]{{0,6}}\([^()\n$]{{0,20}}[a-z][^()\n$]{{0,20}}\){_POWER}?)"
-_LETTER = rf"(?:[a-hj-np-z]{_POWER}?|xyz?|yz|xz|abc?|bc|ac|mn|pq)"
+_LETTER = rf"(?:[a-hj-np-zπ]{_POWER}?|√[0-9]{{1,6}}|xyz?|yz|xz|abc?|bc|ac|mn|pq)"
 _LETTERED = rf"(?:[0-9]{{0,6}}{_LETTER}{_BRACKETS}{{0,3}}(?![A-Za-z0-9])|{_BRACKETS}{{1,4}})"
-_COUNT = r"[0-9]{1,9}(?:\.[0-9]{1,9})?(?![A-Za-z0-9,^(])"
+_COUNT = r"[0-9]{1,9}(?:\.[0-9]{1,9})?(?![A-Za-z0-9^(]|,[0-9])"
 _SIGN = r"(?:\s[-−+*/]\s|[-−+*/])"
 _EXPRESSION = (
     r"(?<![A-Za-z0-9\\_.$^{/)])(?<![0-9]\s)(?![nN]/[aA]\b)[-−]?"
@@ -110,16 +113,22 @@ _EXPRESSION = (
 )
 _VALUE = re.compile(
     # y = 2x + 3, x > 2
-    r"(?<![A-Za-z\\])[A-Za-z](?:\([a-z]\))?\s?(?:[=<>]=?|[≤≥≠≈])\s?[^\s,;$=*]{1,40}(?:\s?[-+*/^=]\s?[^\s,;$=*]{1,40}){0,10}"
+    r"(?<![A-Za-z\\])[A-Za-zα-ωΔ][₀-₉]{0,3}(?:_\{?\w\}?)?(?:\([^()\n=]{1,30}\))?\s?(?:[=<>]=?|[≤≥≠≈])\s?[^\s,;$=*]{1,40}(?:\s?[-+*/^=]\s?[^\s,;$=*]{1,40}){0,10}"
     # x^2 + 2x + 1, 3(x-1)(x+2): an expression with a letter, whole
     rf"|{_EXPRESSION}"
     # N 30° E
     r"|(?<![A-Za-z])[NS]\s?[0-9]{1,3}(?:\.[0-9]+)?\s?(?:°|\^\{?\\circ\}?)\s?[EW](?![A-Za-z])"
+    # (3 + √5)/2
+    r"|\([0-9a-z√π][0-9a-z√π+*/^. −-]{1,40}\)\s?/\s?[0-9]{1,9}(?![0-9A-Za-z])"
+    # 6.02 × 10^23, $1.35M
+    r"|(?<![A-Za-z0-9_.])[-−]?[0-9]{1,9}(?:\.[0-9]{1,30})?\s?(?:[×·*]|\\times)\s?10(?:\^\{?[-−+]?[0-9]{1,6}\}?|[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]{1,6})"
+    r"|\\?\$[0-9][0-9,.]{0,15}\s?[MBKk](?![A-Za-z])"
     # \frac{1}{2} without its dollars
     r"|[^\s$*\\]{0,20}\\[A-Za-z]{2,20}(?:\{[^{}\n]{0,200}\}|[^\s$*]){0,40}"
     # (3, 4), [0, 1), {1, 2}
     rf"|[(\[{{]{_END_OF_PAIR}(?:,{_END_OF_PAIR}){{1,10}}[)\]}}]"
-    rf"|(?<![A-Za-z0-9_.])(?:[-−–]\s?)?(?:\\?[$€£₹¥]\s?)?[-−]?(?:{_SPACED_NUMERAL}|{_NUMERAL})"
+    r"|(?<![A-Za-z0-9_.])(?:[Nn]egative\s|(?:(?<=is )|(?<=are )|(?<=equals )|(?<=be ))minus\s)?"
+    rf"(?:[-−–]\s?)?(?:\\?[$€£₹¥]\s?)?[-−]?(?:{_SPACED_NUMERAL}|{_NUMERAL})"
     rf"(?:\s[0-9]{{1,4}}/[0-9]{{1,4}}|\s?/\s?(?:{_NUMERAL})(?!\s?/))?"
     r"(?:\.{3}|:[0-9]{2}(?![0-9])|[eE][-+]?[0-9]{1,4}(?![0-9A-Za-z])|!(?=\s?[.=*/+^),a-z-])|π|\s?\\?%|°|\^\{?\\circ\}?|\^\{?-?[0-9]{1,6}\}?|√[0-9]+)?\$?"
 )
@@ -129,7 +138,7 @@ _LEADS_TO = (
     r"|factors? (?:as|into)|given by"
 )
 _VERB = re.compile(
-    r"(?:\b(?:is|are|equals?|be|was|were|get|gets|obtain|gives?|yields?|becomes?|equal to|total of|answer"
+    r"(?:\b(?:is|are|equals?|be|was|were|get|gets|obtain|gives?|yields?|becomes?|equal to|total of|answer|it['’]s"
     r"|(?:value|maximum|minimum|probability|area|volume|length|distance|price|cost|profit) of"
     r"|pays?|paid|spends?|spent|costs?|has|have|had|earns?|earned|saves?|saved|owes?|owed|receives?|received"
     rf"|{_LEADS_TO})|[=:≈])"
@@ -147,11 +156,15 @@ _REASON = re.compile(
     # `, which is $5 less than before`
     r"|,\s(?:which\s(?:is|was|are|were)\s)?(?:about\s|only\s|just\s)?\\?\$?[0-9][^\s,;]{0,20}\s(?:[a-z]+\s){0,2}"
     r"(?:less|more|fewer|greater|higher|lower|larger|smaller|cheaper|longer|shorter|older|younger)\sthan\b"
+    r"|,?\s(?:or|i\.e\.,?|that is,?)\s(?:about|approximately|roughly|around)\b"
     r"|,\s(?:as|and not|not|attained|achieved|obtained|reached|occurring|found|rounded|i\.e)\b",
     re.IGNORECASE,
 )
 _CONDITION = re.compile(
     r",?\s(?:(?:where|when)\b[^,;:]*|or\s[^,;]*\b(?:per|each|apiece)\b[^,;]*)"
+    r"|\sin base[ -]\$?(?:[0-9]{1,2}|[a-z]{3,9})\$?"
+    # 4 hours to finish 120 pages
+    r"|\sto\s(?:finish|earn|reach|complete|buy|cover|travel|drive|pay|fill|build|feed|cook|read|write|win)\s[^,;:=]*"
     # at x = 3, for all x ≠ 1
     r"|\s(?:at|for|if|with|provided that)\s(?:all\s|every\s|any\s)?(?:\$|\\\()?\s?[A-Za-z]\s?"
     r"(?:[=<>≠≤≥]|\\(?:neq?|in|geq?|leq?|not)(?![A-Za-z]))[^,;]{0,60}",
@@ -160,7 +173,16 @@ _CONDITION = re.compile(
 _CHANCE = re.compile(r"\b(?:probability|chances?|likelihood|odds)\b", re.IGNORECASE)  # is 1 in 6
 _RATE = re.compile(r"\s(?:per|each|apiece|an?)\b")
 _ASIDE = re.compile(r"\((?=[^()\n]{0,200}\b(?!or\b|and\b)[a-z]{2,})[^()\n]{1,200}\)")
+_EXCEPT = re.compile(
+    r"\ball (?:the )?real(?:s| numbers| values)?(?: (?:of )?\$?[a-z]\$?)?,? "
+    r"(?:except|excluding|other than|besides|but)\b(?: for| when| at| where)?",
+    re.IGNORECASE,
+)
+_NAMED = re.compile(r"[A-Za-z](?:_\{?\w\}?|[₀-₉])?\s?=[^=]+\Z")  # x = 4
+_RELATION = re.compile(r"[=<>≤≥≠≈]")
 _ARROW = re.compile(r"⇒|⟹|→|\s[=-]+>\s|\\(?:implies|Rightarrow|Longrightarrow)(?![A-Za-z])")
+_OPENING = re.compile(r"\A\W{0,4}(?:(?:so|thus|hence|therefore|then|now|also|finally)\b,?\s)+", re.IGNORECASE)
+_SUBJECT = re.compile(r"[\s$*\\)]{0,6}(?:is|are) the [a-z ]{3,40}\b(?:of|that|in|for|which|such)\b")
 _CLAUSE = re.compile(r"[,;]\s")
 
 
@@ -208,11 +230,22 @@ def _plain(text: str, start: int, end: int) -> list[_Value]:
         if re.fullmatch(r"(?: out of| in)(?: every)? ", between) and _CHANCE.search(text, 0, at):
             found[-1] = _Value(found[-1].start, match.end(), f"{found[-1].answer.partition(' ')[0]}/{answer}")
             continue
-        if re.fullmatch(r" ?[A-Za-z]+ ", between) and _is_compound(both := f"{found[-1].answer} and {whole}"):
+        if re.fullmatch(r" ?[A-Za-z]+ (?:and )?", between) and _is_compound(
+            both := f"{found[-1].answer} and {whole}"
+        ):
             found[-1] = _Value(found[-1].start, match.end(), both)
             continue
         rate = _RATE.match(text, match.end())
-        if found and not rate and 0 < len(between) <= 8 and re.fullmatch(r",? ?(?:and|or) |, ", between):
+        related = _RELATION.search(answer) is not None
+        # `x^2 = 16 and x = 4` is no list; of a long one the beginning tells.
+        other = found and related and not _RELATION.search(found[-1].answer[:60])
+        if (
+            found
+            and not rate
+            and not other
+            and 0 < len(between) <= 8
+            and re.fullmatch(r",? ?(?:and|or) |, ", between)
+        ):
             found[-1] = _Value(found[-1].start, match.end(), f"{found[-1].answer}, {whole}")
         else:
             found.append(_Value(at, match.end(), whole))
@@ -221,7 +254,7 @@ def _plain(text: str, start: int, end: int) -> list[_Value]:
 
 def _is_compound(answer: str) -> bool:
     """Whether two amounts are one: `5 feet 6 inches`."""
-    if answer.count("\\text") < 2 or len(answer) > 100:
+    if len(answer) > 100 or answer.count("\\text") < 2:
         return False
     try:
         return isinstance(read(tokens(answer), Reading()), Quantity)
@@ -246,6 +279,19 @@ def _between(mark: re.Match[str], spans: Sequence[Span]) -> bool:
     return not any(span.start < mark.start() < span.end for span in spans)
 
 
+def _within(places: Sequence[int], ranges: Sequence[tuple[int, int]]) -> set[int]:
+    """Those of ascending `places` that lie inside of a range; one pass over both."""
+    found: set[int] = set()
+    opened, index, left = 0, 0, sorted(ranges)
+    for place in places:
+        while index < len(left) and left[index][0] < place:
+            opened = max(opened, left[index][1])
+            index += 1
+        if place < opened:
+            found.add(place)
+    return found
+
+
 def leads(before: str) -> bool:
     """Whether the words before a value lead to it: `She pays`, `is`, `=`."""
     return _VERB.search(before[-60:]) is not None
@@ -257,24 +303,37 @@ def value_of(text: str, spans: Sequence[Span]) -> Found | None:
     if arrow is not None and re.search(r"[0-9]", text[arrow.end() :]):
         moved = [Span(a - arrow.end(), b - arrow.end(), inside) for a, b, inside in spans if a >= arrow.end()]
         return value_of(text[arrow.end() :], moved)
+    if (
+        but := next(iter(list(_EXCEPT.finditer(text))[::-1]), None)
+    ) is not None:  # the last: no other is behind it
+        moved = [Span(a - but.end(), b - but.end(), inside) for a, b, inside in spans if a >= but.end()]
+        without = value_of(text[but.end() :], moved)
+        return Found(f"all real numbers except {without.answer}" if without else text, text[: but.start()])
     if (whole := _clause(text, spans)) is not None:
         return whole
     values = _values(text, spans)
     if not values:
         return None
+    opening = _OPENING.match(text)
+    if values[0].start <= (opening.end() if opening else 0) + 4 and _SUBJECT.match(text, values[0].end):
+        values = values[:1]  # `14 is the sum of 1, 4, and 9`
     reason = next((mark for mark in _REASON.finditer(text) if values[0].end <= mark.start()), None)
     if reason is not None:
         values = [value for value in values if value.start < reason.start()]
     asides = [aside.span() for pattern in (_ASIDE, _CONDITION) for aside in pattern.finditer(text)]
-    values = [
-        value for value in values if not any(start < value.start < end for start, end in asides)
-    ] or values
+    aside = _within([value.start for value in values], asides)
+    values = [value for value in values if value.start not in aside] or values
     # A letter alone is what the value is called.
     weighty = [value for value in values if len(value.answer) > 1 or value.answer.isdigit()] or values
     commas = [mark.end() for mark in _CLAUSE.finditer(text, weighty[0].end, weighty[-1].start)]
-    inside = [mark for mark in commas if not any(value.start < mark < value.end for value in weighty)]
-    clause = [value for value in weighty if value.start >= (inside[-1] if inside else 0)]
-    behind = [value for value in clause if _VERB.search(text[max(value.start - 60, 0) : value.start])]
+    within = _within(commas, [(value.start, value.end) for value in weighty])
+    outside = [mark for mark in commas if mark not in within]
+    clause = [value for value in weighty if value.start >= (outside[-1] if outside else 0)]
+    behind = [
+        value
+        for value in clause
+        if leads(text[max(value.start - 60, 0) : value.start]) or _NAMED.match(value.answer)
+    ]
     chosen = (behind or clause)[-1]
     before = text[max(chosen.start - 120, 0) : chosen.start]
     return Found(_last_side(chosen.answer, before), before)
@@ -285,7 +344,7 @@ def _clause(text: str, spans: Sequence[Span]) -> Found | None:
     verbs = [verb.end() for verb in _LAST_VERB.finditer(text)]
     start = verbs[-1] if verbs else 0
     rest = text[start:]
-    answer = tidy(rest)
+    answer = tidy(_OPENING.sub("", rest))
     if answer is None or len(answer) > 80 or "$" in rest or any(span.end > start for span in spans):
         return None
     if not re.search(r"[0-9\\]|[-+*/^=<>]|\A[A-Za-z]\Z", answer):

@@ -25,7 +25,7 @@ from larpo_ir.tasks.math.answers import (
     split,
     wrapped,
 )
-from larpo_ir.tasks.math.expressions import Num, Product, Sum
+from larpo_ir.tasks.math.expressions import Name, Num, Product, Sum, negative
 from larpo_ir.tasks.math.parser import parse
 from larpo_ir.tasks.math.quantities import NUMBER_WORDS, based, clock, quantity
 from larpo_ir.tasks.math.regions import as_region, everything, intersection, union
@@ -101,14 +101,18 @@ def _ungrouped(run: Sequence[Token]) -> list[Token]:
 def _words(run: list[Token], how: Reading) -> Answer | None:
     if not all(token.kind == "word" or token[:2] in (("op", "-"), ("mark", "'")) for token in run):
         return None
-    said = tuple(token.text for token in run if token.kind == "word" and token.text not in _ARTICLES)
+    words = [token for token in run if token.kind == "word"]
+    kept = [token for token in words if token.text not in _ARTICLES] or words  # (A) is a choice
+    said = tuple(token.text for token in kept)
     whole = _REGIONS.get(" ".join(said))
     if whole is not None:
         return everything() if whole else Region(())
-    number, width = _said_number(said)
-    if width and all(units.is_known(word) for word in said[width:]):  # `five percent`
-        said_of = [token for token in run if token.kind == "word" and token.text not in _ARTICLES][width:]
-        return Quantity(Num(Fraction(number)), units.read(said_of))
+    minus = len(said) > 1 and said[0] in ("minus", "negative")
+    if said[minus:] == ("infinity",):
+        return Quantity(negative(Name("infty")) if minus else Name("infty"), units.read([]))
+    number, width = _said_number(said[minus:])
+    if width and all(units.is_known(word) for word in said[minus + width :]):  # `five percent`
+        return Quantity(Num(Fraction(-number if minus else number)), units.read(kept[minus + width :]))
     return Text(("does", "not", "exist") if said == ("dne",) else said)
 
 
@@ -268,20 +272,31 @@ def _equated(sides: list[list[Token]], relations: list[Token], how: Reading) -> 
     if name == "" and len(sides) == 2 and len(sides[1]) == 1 and name_of(sides[1], how):  # `5 = x`
         sides, name = sides[::-1], name_of(sides[1], how)
     equation = equation_of(sides[0], sides[-1])
+    if name is None and equation is None and _has_matrix(sides[-1]):  # A^{-1} = \\begin{pmatrix}
+        name = "?"
     if name is None:
         if equation is None:
             raise Unreadable("sides that are no expressions")
         return equation
-    answers = [read(side, how) for side in sides[1:]]
+    answers = [_attempt(side, how) for side in sides[1:]]
     if name == "" and len(sides) > 1:  # a number on the left is a value too
-        answers.insert(0, read(sides[0], how))
+        answers.insert(0, _attempt(sides[0], how))
         relations = [relations[0], *relations]
-    kept = [answers[-1]]
+    kept = [read(sides[-1], how)]
     for index in range(len(answers) - 2, -1, -1):
-        if not agree(answers[index], kept[0], relations[index + 1].text):
+        before = answers[index]
+        if before is None or not agree(before, kept[0], relations[index + 1].text):
             break
-        kept.insert(0, answers[index])
+        kept.insert(0, before)
     return Named(name, tuple(kept), equation if name and names_of(sides[-1]) is not None else None)
+
+
+def _attempt(side: list[Token], how: Reading) -> Answer | None:
+    """A side in between, which may be words: `P = \\frac{\\text{favorable}}{\\text{total}} = \\frac{1}{2}`."""
+    try:
+        return read(side, how)
+    except Unreadable:
+        return None
 
 
 # --- Sets, brackets, matrices -------------------------------------------------------------------------------

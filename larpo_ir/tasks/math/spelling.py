@@ -32,6 +32,11 @@ _LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 # What packages and switches write: siunitx, colours, `{\\rm cm}`, micro.
 _PACKAGES = (
     (re.compile(r"\\(?:SI|qty)\s?\{([^{}]*)\}\s?\{([^{}]*)\}"), r"\1\\text{ \2}"),
+    (re.compile(r"\{([^{}]{1,40})\\choose(?![A-Za-z])([^{}]{1,40})\}"), r"\\binom{\1}{\2}"),
+    (re.compile(r"\{([^{}]{1,40})\\over(?![A-Za-z])([^{}]{1,40})\}"), r"\\frac{\1}{\2}"),
+    (re.compile(r"(\$\s?[0-9][0-9,.]*)\s?M(?![A-Za-z])"), r"\1\\text{ million}"),
+    (re.compile(r"(\$\s?[0-9][0-9,.]*)\s?B(?![A-Za-z])"), r"\1\\text{ billion}"),
+    (re.compile(r"(\$\s?[0-9][0-9,.]*)\s?[Kk](?![A-Za-z])"), r"\1\\text{ thousand}"),
     (re.compile(r"\\(?:unit|si)\s?\{\s?([^{}]*)\}"), r"\\text{ \1}"),
     (re.compile(r"\\num\s?\{([^{}]*)\}"), r"\1"),
     (re.compile(r"\\(?:text)?color\s?\{[A-Za-z!0-9]*\}"), ""),
@@ -45,6 +50,7 @@ _PACKAGES = (
     (re.compile(r"(?<![.0-9])\\overline\s?\{\s?([A-Z]{2})\s?\}"), r"\1"),  # the segment AB
     (re.compile(r"(?:\{\})?[_^]\{?([0-9]{1,4})\}?\s?C_\{?([0-9]{1,4})\}?"), r"\\binom{\1}{\2}"),
     (re.compile(r"(?<=[0-9])['’′]{2}"), '"'),
+    (re.compile(r"(?<=[0-9])m/s(?![A-Za-z])"), r"\\text{ m/s}"),
     (re.compile(r"(?<=[0-9])(?:\s|\\text\{\s?)?o['’]clock\}?"), ""),
 )
 _RECURRING = re.compile(

@@ -146,6 +146,9 @@ cars bag bags toy toys ago old age her his she he we it set one two six ten mon 
 mar apr may jun jul aug sep oct nov dec
 """
 _SHORT_WORDS = frozenset(_SHORT.split())
+_UNIT_WORDS = frozenset(
+    ["Pa", "kPa", "MPa", "Hz", "kHz", "MHz", "GHz", "kJ", "kW", "kWh", "MW", "mol", "eV", "amp", "amps"]
+)  # as they are written
 _CONJUNCTIONS = {"and": "and", "or": "or"}
 _PLAIN_NAMES = {
     "pi": "pi",
@@ -163,7 +166,7 @@ def _is_word(letters: str, spaced: bool) -> bool:
     lower = letters.casefold()
     if len(letters) == 1:
         return False
-    if lower in _SHORT_WORDS:
+    if lower in _SHORT_WORDS or letters in _UNIT_WORDS:
         return True
     vowels = sum(letter in "aeiou" for letter in lower)
     return (len(letters) >= 4 or (spaced and len(letters) == 3 and letters[1:].islower())) and (
