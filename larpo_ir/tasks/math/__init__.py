@@ -21,7 +21,8 @@ it delimits no formula (`dollars`): `$324 - $288 = **$36**` is 36.
   always count: 5 million is not 5. Marks that decide like a sign (AM and PM, north and south) must be the gold
   answer's where it has any.
 * **Times** are compared as written, but for spelling (6 PM is 6:00 p.m.).
-* **Bases**: (52)_8 is 52_8, and neither 52_7 nor 42. A base on one side alone does not count.
+* **Bases**: (52)_8 is 52_8, and neither 52_7 nor 42. A base on one side alone does not count, nor does a modulus; but
+  `52_8 = 42` says 42, and not 52.
 * **Names and relations**: `x = 5`, `m + n = 5`, `\text{Area} = 5` and `2 + 3 = 5` say 5. In `x = 1/3 \approx
   0.333` both sides are the answer. An equation is no number: 3x+2y=0 is not 0. It equals every multiple of itself:
   2x+4y=6 is x+2y=3. What follows `The plane is`, `The equation is` and the like is an equation, whatever its sides.

@@ -299,6 +299,13 @@ def _choice(run: Sequence[Token]) -> str | None:
     return letter.casefold() if word or letter.isupper() or len(run) <= 3 else None
 
 
+def _without_modulus(run: list[Token]) -> list[Token]:
+    """`x = 7` for `x \\equiv 7 \\pmod{11}`."""
+    at = next((i for i, token in enumerate(run) if token[:2] == ("word", "mod")), len(run))
+    kept = run[: at - 1] if 0 < at < len(run) and run[at - 1].kind == "open" else run[:at]
+    return [Token("rel", "=", token.spaced) if token[:2] == ("rel", "mod") else token for token in kept]
+
+
 def _is_choice(run: Sequence[Token], index: int) -> bool:
     shape = [(token.kind, len(token.text)) for token in run[index : index + 3]]
     return (
@@ -332,6 +339,9 @@ def equivalent(gold: str, answer: str, *, equations: bool = False) -> bool:
         return True
     if (choices[0] is None) != (choices[1] is None):  # `(E) 1/2` is 1/2
         ours, theirs = _unlettered(ours), _unlettered(theirs)
+    moduli = [any(token[:2] == ("word", "mod") for token in run) for run in (ours, theirs)]
+    if moduli[0] != moduli[1]:  # 7 (mod 11) is 7, and 7 (mod 11) is not 7 (mod 13)
+        ours, theirs = _without_modulus(ours), _without_modulus(theirs)
     commas = any(token.kind == "num" and "," in token.text for token in (*ours, *theirs))
     for grouped in (True, False)[: 1 + commas]:
         for letters in (True, False):

@@ -7,8 +7,11 @@ In this order:
 2. what is **stated**, the last time: after `#### `, `the answer is`, `Answer:`, the heading `Final Answer` or
    `<answer>`, before `is the answer`, or bold on a line of its own. Formulas joined by commas or `and` belong
    together; else the clause counts;
-3. the **conclusion**, the last sentence with a value: what is bold in it; else the last value behind a verb or a sign
-   (`is`, `are`, `=`, `:`); else the last value. A value is a formula, a number with its unit, or `x = …`.
+3. the **conclusion**: a list of solutions, an item a line, that ends the text; else the last sentence with a value
+   or with a conclusion in words (`no solution`, `Thursday`). There what is bold counts; else the last value behind a
+   verb or a sign (`is`, `pays`, `a maximum of`, `=`, `:`); else the last value. A value is a formula, a number with
+   its unit, an expression with a letter, or `x = …`. What explains a value is none: `at x = 3`, `for all $x > 0$`,
+   `to finish 120 pages`, `which is $5 less than before`. Behind an implication (`⇒`) only what follows it counts.
 
 Reasoning up to `</think>` is skipped, and so is a next `Problem:` that a response goes on with after an answer.
 Everything is bounded, so that reading takes time linear in the text, whatever the text.

@@ -36,6 +36,20 @@ _FILLER = """about around approximately roughly exactly simply just only thus th
 answer final value equals equal we get so hence an usd inr rs there they it he she has have had gets will
 needs"""
 _FILLERS = frozenset(_FILLER.split())
+_BOUNDS = {
+    "more",
+    "less",
+    "fewer",
+    "greater",
+    "higher",
+    "lower",
+    "larger",
+    "smaller",
+    "above",
+    "below",
+    "under",
+    "over",
+}
 _ARTICLES = {"the", "an", "a"}
 _REGIONS = {
     "all real numbers": True, "all reals": True, "real numbers": True, "all real": True, "reals": True,
@@ -165,6 +179,8 @@ def _listed(run: list[Token], how: Reading) -> Answer | None:
         run = _joined(run)
     parts, between = split(run, separates)
     parts = [part for part in parts if part]
+    if any(_worded(part) and part[0].text in _BOUNDS for part in parts[1:]):
+        raise Unreadable("a bound, which is no number")  # `7 or more`
     if any(token.kind == "num" for token in run[:1]) and any(_worded(part) for part in parts[1:]):
         # `15 apples and oranges`
         return quantity([Token("word", token.text) if token.kind == "sep" else token for token in run], how)

@@ -100,6 +100,13 @@ def as_region(answer: Answer) -> Region | None:
             case Unordered(items, braced=True) if items and all(isinstance(item, Quantity) for item in items):
                 points = [end_of(item.node) for item in items if isinstance(item, Quantity)]
                 return union([Region(((point, point, True, True),)) for point in points])
+            case Unordered(items, joined=True) if all(isinstance(item, Ordered) for item in items):
+                regions = [as_region(item) for item in items]  # half-lines joined by `and`, no points
+                known = [region for region in regions if region is not None]
+                infinite = any(
+                    abs(end) == values.context().inf for r in known for span in r.spans for end in span[:2]
+                )
+                return union(known) if infinite and len(known) == len(items) else None
             case Quantity(Name("bbR")):
                 return everything()
             case Quantity(Name("emptyset")):
