@@ -147,7 +147,7 @@ def _lists_as_json(arguments: list[str], parser: Any) -> list[str]:
 _TRIED = re.compile(
     r"Does not validate against|Subtypes: |Errors:|Expected a <class 'NoneType'>|Given value type: "
     r"|Given value: (NestedArg|Namespace)\("
-    r"|Problem with given class_path 'larpo_ir.generators.ResponseGenerator'"
+    r"|Problem with given class_path 'larpo_ir.responses.ResponseGenerator'"
     r"|Import path .*does not correspond to a subclass of Generator$"
     r"|Import path \S+Judge does not correspond to a subclass of ResponseGenerator$"
     r"|Import path \S+Generator does not correspond to a subclass of Judge$"

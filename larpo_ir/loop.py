@@ -13,7 +13,6 @@ from it. Running `align` again on the same directory goes on where it stopped.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import os
@@ -33,17 +32,17 @@ from transformers.trainer_callback import PrinterCallback
 from larpo_ir.chats import clean_chat
 from larpo_ir.distributed import is_main_process, shared_transform, wait_for_everyone
 from larpo_ir.frame_files import read_frame, write_frame
-from larpo_ir.frames import frame_logprobs, tokens_known
+from larpo_ir.frames import frame_logprobs
 from larpo_ir.heldout import HeldOut, json_ready, leave_out_long
-from larpo_ir.identity import identity
+from larpo_ir.inputs import RunInputs
 from larpo_ir.logprob_cache import fingerprint
-from larpo_ir.negatives import BestWorst, Sampler, sample_lists
+from larpo_ir.negatives import sample_lists
 from larpo_ir.objectives import get_objective
 from larpo_ir.pool import CandidatePool
 from larpo_ir.prompting import asked_in
 from larpo_ir.results import write_atomically
-from larpo_ir.rundir import RunDirectory, load_policy, read_config
-from larpo_ir.settings import PAPER_SAMPLERS, AlignConfig
+from larpo_ir.rundir import RunDirectory, load_policy
+from larpo_ir.settings import AlignConfig
 from larpo_ir.significance import summarise
 from larpo_ir.templates import render_prompt
 from larpo_ir.tokenization import tokenize_prompts
@@ -63,16 +62,6 @@ AFTER_RETRIEVAL = {
     "evaluate",
 }  # fmt: skip
 SAVE_EVERY_SECONDS = 60.0
-# Fields of the training arguments that make no difference to what is learnt.
-NO_MATTER = {
-    "reference_cache",
-    "report_to",
-    "run_name",
-    "logging_dir",
-    "logging_steps",
-    "disable_tqdm",
-    "log_level",
-}
 # What `larpo-ir align` may have written to the directory before the run begins.
 BESIDE = {"sft", "ranking.md"}
 # What changes about the fixed lists from one policy to the next; the rest lies beside iteration 0.
@@ -192,19 +181,15 @@ class _Run:
         held_out: HeldOut,
         start_from: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.generator, self.reward, self.topics = _trainable(generator), reward, topics
-        self.config, self.recorded = config, None if recorded is None else self._read_here(recorded.frame)
-        if held_out.lists is not None:
-            held_out.lists = self._read_here(held_out.lists)
-        for asked in (topics, self.recorded, held_out.topics, held_out.lists):
-            # A chat that a template refuses is an error now, not after hours of sampling.
-            if asked is not None:
-                self._check(asked.drop_duplicates("qid"))
-        self.generator.show(topics.assign(prompt=self.generator.prompts(topics)))
+        self.inputs = RunInputs(_trainable(generator), reward, topics, config, recorded, held_out)
+        self.inputs.check()
+        self.generator, self.reward, self.config = self.inputs.generator, reward, config
+        self.recorded = self.inputs.recorded
+        self.generator.show(topics.assign(prompt=self.inputs.prompts_of(topics)))
         self.directory = RunDirectory(config.output_dir)
         self.pool = CandidatePool()
         self.seconds: dict[str, float] = {}
-        settings = self._settings(held_out, start_from) if is_main_process() else {}
+        settings = self.inputs.identity(self.directory, start_from) if is_main_process() else {}
         self.directory.claim(settings, free={"output_dir", "iterations"}, beside=BESIDE)
         if start_from is not None:
             self.directory.take_over(Path(start_from), free=AFTER_RETRIEVAL)
@@ -212,82 +197,10 @@ class _Run:
         if not len(self.topics):
             raise ValueError("no prompt is left to align on")
 
-    def _check(self, topics: pd.DataFrame) -> None:
-        """Raise a one-line `ValueError` where the policy or the reward cannot read a prompt."""
-        self.generator.tokens_of(topics)
-        check = getattr(self.reward, "check", None)
-        if check is not None:
-            check(
-                topics.assign(
-                    prompt=pd.Series(self.generator.prompts(topics), index=topics.index, dtype=object)
-                )
-            )
-
-    def _read_here(self, recorded: pd.DataFrame) -> pd.DataFrame:
-        """Recorded rows as this policy reads them: its prompts, and of their tokens those that are its own."""
-        rows = recorded.assign(
-            prompt=pd.Series(self.generator.prompts(recorded), index=recorded.index, dtype=object)
-        )
-        if "token_ids" not in rows:
-            return rows
-        known = tokens_known(rows, self.generator.texts_of)
-        foreign = int((rows["token_ids"].notna() & ~known).sum())
-        if foreign:
-            logger.warning(
-                f"{foreign} of {len(rows)} recorded responses have token ids of another tokenizer: their text is read"
-            )
-        return rows.assign(token_ids=rows["token_ids"].where(known, None))
-
-    def _settings(self, held_out: HeldOut, start_from: str | os.PathLike[str] | None) -> dict[str, Any]:
-        """What makes this run the run it is."""
-        generator = self.generator
-        training = {name: value for name, value in self.config.training.items() if name not in NO_MATTER}
-        return dataclasses.asdict(dataclasses.replace(self.config, sampler=None)) | {
-            "sampler": repr(self.sampler) if " at 0x" not in repr(self.sampler) else identity(self.sampler),
-            "training": identity(training),
-            "policy": self._policy_identity(start_from),
-            "generator": {
-                "max_new_tokens": generator.max_new_tokens,
-                "stop": generator.stop,
-                "prompting": identity(generator.asking),
-                "first_prompt": generator.as_read(generator.prompts(self.topics.iloc[:1])[0])
-                if len(self.topics)
-                else None,
-            },
-            "reward": identity(self.reward),
-            "prompts": identity(self.topics),
-            "candidates": identity(self.recorded),
-            "eval_prompts": identity(held_out.topics),
-            "eval_lists": identity(held_out.lists),
-        }
-
-    def _policy_identity(self, start_from: str | os.PathLike[str] | None) -> dict[str, Any]:
-        """π_0. A run's own later policies count as it: who calls `align` again holds one of them."""
-        now = identity(self.generator.model) | {"tokenizer": identity(self.generator.tokenizer)}
-        if start_from is not None:
-            config = Path(start_from) / "config.yaml"
-            if not config.exists():
-                raise ValueError(f"cannot start from {start_from}: no run is there")
-            start: dict[str, Any] = read_config(config).get("policy") or now
-            return now | {"weights": start.get("weights")}
-        there = self.directory / "config.yaml"
-        if there.exists() and now["weights"] in self.directory.policies():
-            claimed: dict[str, Any] = read_config(there).get("policy") or now
-            return now | {"weights": claimed.get("weights")}
-        return now
-
     def say(self, message: str) -> None:
         """A line on the terminal; several runs may share one."""
         if is_main_process():
             logger.info(f"{self.config.objective}: {message}")
-
-    @property
-    def sampler(self) -> Sampler:
-        if self.config.sampler is None:
-            return PAPER_SAMPLERS.get(self.config.objective, BestWorst())
-        return cast(
-            "Sampler", self.config.sampler
-        )  # a name has become an object when the settings were checked
 
     @contextmanager
     def timed(self, phase: str) -> Any:
@@ -411,7 +324,9 @@ class _Run:
         """Training lists from the merged pool, with the reference's log-probabilities."""
         with self.timed("train"):
             view = self.pool.view(self.config.memory, iteration)  # type: ignore[arg-type]
-            lists = sample_lists(self._of_one_kind(view), self.sampler, seed=self.config.seed + iteration)
+            lists = sample_lists(
+                self._of_one_kind(view), self.config.chosen_sampler, seed=self.config.seed + iteration
+            )
             if not len(lists):
                 logger.warning(
                     f"{self.config.objective}: iteration {iteration}: "

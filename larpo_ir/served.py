@@ -27,8 +27,8 @@ from urllib.parse import urlsplit
 import pandas as pd
 from tqdm.auto import tqdm
 
-from larpo_ir.generators import Drawn, ResponseGenerator
 from larpo_ir.prompting import Prompting
+from larpo_ir.responses import Drawn, ResponseGenerator
 
 CHAT, PLAIN = "/chat/completions", "/completions"
 LOGPROBS: dict[str, dict[str, Any]] = {CHAT: {"logprobs": True}, PLAIN: {"logprobs": 1}}

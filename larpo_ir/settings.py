@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from larpo_ir.negatives import Sampler, TopBottom, get_sampler
+from larpo_ir.negatives import BestWorst, Sampler, TopBottom, get_sampler
 from larpo_ir.options import folder, like_the_default, mapping, number, one_of, whole
 from larpo_ir.trainer import LarPOConfig
 
@@ -108,6 +108,13 @@ class AlignConfig:
         for entry in entries:
             for value in entry if isinstance(entry, list) and entry else [entry]:
                 number(value, "temperatures", 0)
+
+    @property
+    def chosen_sampler(self) -> Sampler:
+        """The sampler, or where none is given the paper's for the objective."""
+        if self.sampler is None:
+            return PAPER_SAMPLERS.get(self.objective, BestWorst())
+        return cast("Sampler", self.sampler)  # a name has become an object when the settings were checked
 
     def temperature(self, iteration: int) -> float | list[float]:
         if not isinstance(self.temperatures, list):
