@@ -11,7 +11,8 @@ letter at the start, a letter alone on the last line, and so on, in the order of
 several options, and what remains, chooses nothing and scores 0: nothing is guessed.
 
 **Rules, free-form** (`answers.answers_with`), any target: a formula as `larpo_ir.tasks.math` compares it; a number
-where it is the final number of the response or of its first sentence; other text where it occurs in the response and
+where it is the final number of the response or of its first sentence, or the first one before circumstances (`41
+years, from 1965 to 2006`; scale words count: `5 million` is not 5); other text where it occurs in the response and
 is not denied (`not Lima but Cusco`), by words, without case, accents, punctuation and articles. Signs that belong to
 a word stay (`C#`, `C++`, `A+`); the points of initials go (`U.S.` is `US`, which `us` is not). A target of one letter
 must be all that is said or emphasised. A target that the question itself has proves nothing by occurring, so it must

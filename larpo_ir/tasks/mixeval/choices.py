@@ -12,11 +12,13 @@ that applies decides:
 6. **The one option that is called correct** in a list of them (`B) 40: correct`).
 7. **The one letter that is mentioned as a letter** (`(B)`, `option B`).
 8. **The one option whose text occurs**, where it is not a part of a longer one that does, and is not denied.
-9. **The one letter that stands alone** in a response of one short line (`Definitely B.`).
+9. **The option that a calculation at the end comes to** (`10 + 10 = 20`).
+10. **The one letter that stands alone** in a response of one short line (`Definitely B.`).
 
 What remains chooses nothing: nothing is guessed. What a question asks for is not looked at: `A is incorrect` denies
 A, also where the incorrect statement is asked for. `A` and `I` before a word in lower case are words. A small letter
-is read where it can be no word: `(b)`, `b)`, and `b` at the end of a line or an announcement.
+is read where it can be no word: `(b)`, `b)`, `b is correct` at the start, and `b` at the end of a line or an
+announcement. A next question that a response makes up (`Q:`, a user turn) ends its answer.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-from larpo_ir.tasks.mixeval.words import affirmed, denied, occurs, words
+from larpo_ir.tasks.mixeval.words import affirmed, denied, occurs, own_answer, words
 
 # Repetitions are bounded, so that reading takes time linear in the text, whatever the text.
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -75,7 +77,7 @@ _BAD = (
     r"|irrelevant)\b)(?:\s+(?:the|a|an|correct|right|best|good|true|answer|option|choice|one)\b)*"
 )
 _DENIED = re.compile(
-    rf"(?i:{_DENYING})\s+{_UP_TO_OR}|(?i:\b(?:neither|none\s+of))\s+{_SEVERAL}|{_SEVERAL}\s+(?i:{_VERB}{_BAD})"
+    rf"(?i:{_DENYING})\s+{_UP_TO_OR}|(?i:\bneither)\s+{_UP_TO_OR}|(?i:\bnone\s+of)\s+{_SEVERAL}|{_SEVERAL}\s+(?i:{_VERB}{_BAD})"
 )
 # `A: no`, unless an option itself is `No`.
 _CALLED_WRONG = re.compile(rf"{_SEVERAL}\s*[:?–—-]\s*(?i:wrong|incorrect|false|no)\b")
@@ -154,7 +156,7 @@ _NAME_BEFORE = re.compile(
     r"(?:(?<=[a-z,;]\s)[A-Z][a-z]+|\b(?i:vitamin|type|plan|group|hepatitis|point|class|grade|figure|table))\s+\Z"
 )
 _ONLY_LETTERS = re.compile(
-    r"\W{0,9}(?:(?:both|either|neither)\s+)?(?:(?:option|choice)s?\s{1,9})?\W{0,9}[a-z](?:\W{1,9}(?:(?:and|or|nor)\b\W{0,9})?"
+    r"\W{0,9}(?:(?:both|either)\s+)?(?:(?:option|choice)s?\s{1,9})?\W{0,9}[a-z](?:\W{1,9}(?:(?:and|or|nor)\b\W{0,9})?"
     r"(?:(?:option|choice)\s+)?[a-z]\b){1,26}\W{0,9}",
     re.IGNORECASE,
 )
@@ -163,6 +165,18 @@ _LATEX_REST = re.compile(  # and what is struck out
     r"~~[^~\n]{1,80}~~|\\(?:left|right|displaystyle|bf|rm|it|quad)(?![A-Za-z])|\\[,;:! ()\[\]]"
 )
 
+_DARK_LETTERS = {0x1F150 + place: letter for place, letter in enumerate(LETTERS)} | {  # 🅑 and 🅱
+    0x1F170 + place: letter for place, letter in enumerate(LETTERS)
+}
+_MARKED = re.compile("[✓✔✅☑✗✘❌]")
+_SMALL_IS_RIGHT = re.compile(
+    r"\A([b-hj-z])(?=\s+(?:is|seems|looks)\s+(?:(?:the|my|most)\s+)*(?:right|correct|best|answer|likely|final)\b)"
+)
+_LEFT_OVER = re.compile(r"\A[\s,;.:–—-]+(?=\w)|\s*[,;]?\s*\b(?:and|but)\s*[.!]*\Z")
+_OR_MAYBE = re.compile(  # B, or it might be C
+    rf"{_CLOSE}\s*,?\s*\bor\s+(?:maybe|perhaps|possibly|(?:it\s+)?(?:might|could|may)\s+(?:also\s+|well\s+)?be)"
+    rf"\s+(?:{_NOUN}\s+)?{_OPEN}([A-Z])\b"
+)
 _B_IS = re.compile(r"\b([B-Z])['’]s(?=\s+(?:the|right|correct|best|my)\b)")
 _SMALL = re.compile(r"(?:not\s+[a-z],?\s+but\s+)?[a-z]\W*", re.IGNORECASE)  # where a small letter is no word
 
@@ -178,17 +192,20 @@ def chosen_option(response: str | None, options: Sequence[str]) -> str | None:
     if not isinstance(response, str):
         return None
     letters = LETTERS[: len(options)]
-    text = unicodedata.normalize("NFKC", response.rpartition("</think>")[2].strip() or response).strip()
+    text = unicodedata.normalize("NFKC", own_answer(response).translate(_DARK_LETTERS)).strip()
     for _ in range(2):  # a macro within a macro
         text = _LATEX_WRAPPER.sub(r"\1", text)
     text = _B_IS.sub(r"\1 is", _LATEX_REST.sub(" ", text)).strip()
     if _SMALL.fullmatch(text):
         text = text.upper()
-    if _ONLY_LETTERS.fullmatch(text) and len(set(_single_letters(text))) > 1:
+    text = _SMALL_IS_RIGHT.sub(lambda match: match[1].upper(), text)
+    if not _MARKED.search(text) and _ONLY_LETTERS.fullmatch(text) and len(set(_single_letters(text))) > 1:
         return None
     said = _DENIED.sub(" ", text)
     if not any(map(_NEGATIVE_OPTION.match, options)):
         said = _CALLED_WRONG.sub(" ", said)
+    if said != text:
+        said = _LEFT_OVER.sub("", said)
     said = said.strip()
     if announced := list(_announced(said, letters, options)):
         return max(announced)[1] or None
@@ -202,6 +219,7 @@ def chosen_option(response: str | None, options: Sequence[str]) -> str | None:
         or _only(_CALLED_CORRECT, said, letters)
         or _only(_MENTIONED, said, letters)
         or _option_that_occurs(text, options)
+        or _option_that_results(text, options)
         or _alone(said, letters)
     )
 
@@ -220,7 +238,8 @@ def _letter_end(match: re.Match[str]) -> int:
 
 def _others(said: str, match: re.Match[str], letters: str) -> bool:
     """Whether the letter is one of several: `A or B`, `(A), (C)`."""
-    more = _MORE.match(said, _letter_end(match))
+    end = _letter_end(match)
+    more = _MORE.match(said, end) or _OR_MAYBE.match(said, end)
     return more is not None and more[1] in letters and more[1] != _letter(match)
 
 
@@ -319,6 +338,17 @@ def _option_that_occurs(text: str, options: Sequence[str]) -> str | None:
         place for place, own in there if not any(own != other and occurs(own, other) for _, other in there)
     ]
     return LETTERS[longest[0]] if len(longest) == 1 else None
+
+
+_RESULT = re.compile(r"[=≈]([^=≈\n]{1,40})\Z")
+
+
+def _option_that_results(text: str, options: Sequence[str]) -> str | None:
+    """The option that a calculation at the end comes to: `10 + 10 = 20`."""
+    found = _RESULT.search(text)
+    result = words(found[1]) if found else None
+    there = [place for place, option in enumerate(options) if words(option) == result]
+    return LETTERS[there[0]] if len(there) == 1 else None
 
 
 def _alone(said: str, letters: str) -> str | None:
