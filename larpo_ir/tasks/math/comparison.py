@@ -338,7 +338,8 @@ def equivalent(gold: str, answer: str, *, equations: bool = False) -> bool:
     if choices[0] is not None and choices[0] == choices[1]:
         return True
     if (choices[0] is None) != (choices[1] is None):  # `(E) 1/2` is 1/2
-        ours, theirs = _unlettered(ours), _unlettered(theirs)
+        ours = ours if choices[0] is None else _unlettered(ours)
+        theirs = theirs if choices[1] is None else _unlettered(theirs)
     moduli = [any(token[:2] == ("word", "mod") for token in run) for run in (ours, theirs)]
     if moduli[0] != moduli[1]:  # 7 (mod 11) is 7, and 7 (mod 11) is not 7 (mod 13)
         ours, theirs = _without_modulus(ours), _without_modulus(theirs)
