@@ -13,7 +13,7 @@ from benchmarks.graders import __main__ as benchmark
 from benchmarks.graders.peers import official_choice, official_rules_say
 
 # Cases that ours may judge otherwise than they are labelled, at most.
-MISSED = {"gsm8k": 2, "math": 3, "mixeval": 5}
+MISSED = {"gsm8k": 1, "math": 3, "mixeval": 4}
 needs_math_verify = pytest.mark.skipif(not benchmark.find_spec("math_verify"), reason="needs the extra math")
 
 

@@ -33,6 +33,7 @@ CASES = {
         ("Answer: She needs 5 more boxes (each holds 12 eggs).", "5"),
         ("So he earned $460 in total (40 hours at $10 plus 5 hours at $12).", "460"),
         ("The total is 30 (6 groups of 5).", "30"),
+        ("Answer: The tank holds 120 litres (it is 80% full).", "120"),
         ("So she makes $25 per week. (Assuming 5 working days.)", "25"),
         ("Therefore, there are 60 sheep left (that is 3 times as many as 20).", "60"),
         ("Half of the 60 students (30 students)", "30"),
