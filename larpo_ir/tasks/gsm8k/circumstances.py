@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 _PARENTHESES = re.compile(r"\(([^()\n]{1,160})\)")
 _ASIDE = re.compile(
-    r"(?:out of|it|he|she|they|we|there|each|every|all|assuming|if|since|because|with|at|per|for|of|from|after|before|including|excluding|not"
+    r"(?:out of|it|he|she|they|we|there|each|every|all|assuming|if|since|because|with|at|per|for|of|from|after|before"
+    r"|including|excluding|not"
     r"|instead|rather|given|where|as|compared|than|in|on)\b",
     re.IGNORECASE,
 )
