@@ -53,7 +53,7 @@ def write_results(results: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
 
 def _made(output: str, made_from: dict[str, Any]) -> bool:
     """Whether the output is there already, made from the same things; it is said if so."""
-    there = made_already(output, made_from)
+    there = made_already(output, made_from, free=("first_prompt",))
     if there:
         print(f"{output} is there already, made from the same: nothing to do")
     return there
@@ -269,6 +269,11 @@ def _align_offline(
             output / "sft",
         )
         generator = Generator(model, tokenizer, max_new_tokens=1)
+    compared = {
+        "command": "align",
+        "objectives": list(configs),
+    }  # (the runs know what else they are made from)
+    made_already(output / "ranking.md", compared)
     results: dict[str, AlignResult] = {}
     first: Path | None = None
     for name, config in configs.items():
@@ -278,6 +283,7 @@ def _align_offline(
         first = first or results[name].output_dir
     table = _ranking_table(results)
     write_atomically(output / "ranking.md", table)
+    record_made(output / "ranking.md", compared)
     print(table)
     print(
         f"table: {output / 'ranking.md'}; runs: {', '.join(str(result.output_dir) for result in results.values())}"

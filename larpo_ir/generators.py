@@ -28,7 +28,7 @@ from larpo_ir.distributed import (
     num_processes,
     share,
 )
-from larpo_ir.prompting import Prompting, prompting_for
+from larpo_ir.prompting import Prompting, asked_in, prompting_for
 from larpo_ir.responses import RESULT_TYPES, Drawn, ResponseGenerator
 from larpo_ir.scoring import context_length
 from larpo_ir.tokenization import end_of_turn, pad_token_of, tokenize_prompts
@@ -133,7 +133,9 @@ class Generator(ResponseGenerator):
         )
 
     def respond(self, topics: pd.DataFrame) -> list[Drawn]:
-        prompts = self.tokens_of(topics)
+        # `transform` has made the prompts; what it wrote there is read as it is.
+        places = [f"query {qid}" for qid in topics["qid"]]
+        prompts = tokenize_prompts(self.tokenizer, asked_in(topics), places=places)
         self._check_lengths(topics, prompts)
         responses = self._sample(list(topics["qid"]), prompts)
         texts = self.texts_of([r.token_ids for r in responses])

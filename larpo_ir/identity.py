@@ -6,7 +6,7 @@ every input what it is, and `difference(there, here)` names the first thing in w
     identity(model)         class and a hash of its weights (`larpo_ir.logprob_cache.fingerprint`)
     identity(tokenizer)     hashes of what it does to text and of its chat template
     identity(frame)         number of rows, and a hash of their contents, whatever the order of the columns
-    identity(function)      name and a hash of its code, of what it closes over, and of what it uses of its own module
+    identity(function)      name and a hash of its code and of what that uses, see `larpo_ir.code_identity`
     identity(reward)        class and the identities of its attributes; pipelines and lists by their parts
 
 Attributes that change speed or labels and no result are named by their class in `INDIFFERENT`, and left out. So are
@@ -15,48 +15,25 @@ counters and memories, which scoring itself changes, and secrets: nothing that i
 
 from __future__ import annotations
 
-import collections
-import dis
 import enum
 import functools
 import hashlib
-import inspect
 import json
 import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from types import BuiltinMethodType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinMethodType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from larpo_ir.code_identity import changed_in, class_code, code_of, is_library, memories, used_by
+
 PLAIN = (type(None), bool, int, float, str)
-CONTAINER = (list, dict, set, collections.Counter, collections.deque)
-CHANGING = {
-    "append",
-    "add",
-    "update",
-    "extend",
-    "insert",
-    "setdefault",
-    "pop",
-    "popleft",
-    "clear",
-    "remove",
-    "discard",
-}
-WORKING = (
-    "score",
-    "transform",
-    "__call__",
-    "compare",
-    "respond",
-)  # methods in which a component does its work
 SHOWN_WHOLE = 60  # characters of a mapping in a message; in a longer one the entry that differs is named
 LONGEST = 30  # entries of a list or mapping
-CONSTANT = (*PLAIN, tuple, frozenset, re.Pattern)
 ALWAYS_INDIFFERENT = frozenset({"api_key"})
 
 
@@ -137,7 +114,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, str):
         return value
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _plain(item) for key, item in value.items() if item is not None}
     if isinstance(value, (list, tuple, np.ndarray)):
         return [_plain(item) for item in value]
     if isinstance(value, (set, frozenset)):
@@ -165,7 +142,14 @@ def _column(column: pd.Series[Any]) -> Any:
         return np.where(np.isnan(numbers), np.nan, numbers + 0.0).tobytes()
     if pd.api.types.is_numeric_dtype(column.dtype):  # pandas' nullable numbers
         return _column(pd.Series(column.to_numpy(dtype=np.float64, na_value=np.nan)))
-    return column.tolist()
+    values = column.tolist()
+    if all(
+        value is None or isinstance(value, (int, float)) for value in values
+    ):  # numbers among which some are missing
+        return _column(
+            pd.Series(np.array([np.nan if value is None else value for value in values], dtype=float))
+        )
+    return values
 
 
 class _Walk:
@@ -205,9 +189,11 @@ class _Walk:
                 if hasattr(thing, slot) and slot not in ("__dict__", "__weakref__"):
                     attributes[slot] = getattr(thing, slot)
         ignored = (
-            ALWAYS_INDIFFERENT | frozenset(getattr(kind, "INDIFFERENT", ())) | _memories(kind, attributes)
+            ALWAYS_INDIFFERENT | frozenset(getattr(kind, "INDIFFERENT", ())) | memories(kind, attributes)
         )
         described = {name: self.of(value) for name, value in attributes.items() if name not in ignored}
+        if not is_library(kind.__module__):
+            described = {"code": self._class_code(kind), **described}
         return {"class": _name(kind), **described} if described else _name(kind)
 
     def _mapping(self, thing: Mapping[Any, Any]) -> Any:
@@ -245,7 +231,8 @@ class _Walk:
     def _model(self, model: Any) -> Any:
         from larpo_ir.logprob_cache import fingerprint
 
-        return {"class": type(model).__name__, "weights": fingerprint(model)}
+        ends = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+        return {"class": type(model).__name__, "weights": fingerprint(model), "ends": self.of(ends)}
 
     def _tokenizer(self, tokenizer: Any) -> Any:
         template = getattr(tokenizer, "chat_template", None)
@@ -265,13 +252,21 @@ class _Walk:
         return {"method": method.__name__, "of": self.of(method.__self__)}
 
     def _function(self, function: FunctionType) -> Any:
-        cells = [self._content(cell) for cell in function.__closure__ or ()]
-        changes = _changes_containers(function.__code__)
-        closure = [None if changes and isinstance(held, CONTAINER) else self.of(held) for held in cells]
+        code, changed = function.__code__, changed_in(function.__code__)
+        cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
+        closure = [self.of(self._content(cell)) for name, cell in cells if name not in changed]
         defaults = [*(function.__defaults__ or ()), *sorted((function.__kwdefaults__ or {}).items())]
-        uses = [self.of(value) for value in _used_of_its_module(function)]
-        parts = [_code(function.__code__), closure, [self.of(value) for value in defaults], uses]
+        uses = [self.of(value) for value in used_by(function)]
+        parts = [code_of(code), closure, [self.of(value) for value in defaults], uses]
         return {"function": _name(function), "code": digest(*parts)}
+
+    def _class(self, kind: type) -> Any:
+        if is_library(kind.__module__):
+            return _name(kind)
+        return {"class": _name(kind), "code": self._class_code(kind)}
+
+    def _class_code(self, kind: type) -> str:
+        return digest([(name, self.of(member)) for name, member in class_code(kind)])
 
     @staticmethod
     def _content(cell: Any) -> Any:
@@ -328,7 +323,7 @@ KINDS: tuple[tuple[Callable[[Any], bool], Callable[[_Walk, Any], Any]], ...] = (
     (_is_method_of_a_value, _Walk._method),
     (lambda thing: hasattr(thing, "__wrapped__"), lambda walk, thing: walk.of(thing.__wrapped__)),
     (_is(FunctionType), _Walk._function),
-    (_is(type), lambda walk, thing: _name(thing)),
+    (_is(type), _Walk._class),
     (lambda thing: callable(thing) and not hasattr(thing, "__dict__"), lambda walk, thing: _name(thing)),
     (_is(re.Pattern), lambda walk, thing: [thing.pattern, thing.flags]),
     (_is_from("pyterrier", "NAryTransformerBase"), _Walk._transformer),
@@ -342,59 +337,6 @@ def _name(thing: Any) -> str:
         getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None) or type(thing).__qualname__
     )
     return f"{module}.{name}" if module else str(name)
-
-
-def _code(code: CodeType) -> list[Any]:
-    """What a function does, without where it stands in its file."""
-    constants = [_code(value) if isinstance(value, CodeType) else repr(value) for value in code.co_consts]
-    return [code.co_code.hex(), constants, list(code.co_names), list(code.co_varnames[: code.co_argcount])]
-
-
-def _memories(kind: type, attributes: Mapping[str, Any]) -> frozenset[str]:
-    """Attributes that a component changes while it works: numbers that it counts in, containers that it fills."""
-    found: set[str] = set()
-    for method in WORKING:
-        function: Any = getattr(kind, method, None)
-        code = getattr(function if function is None else inspect.unwrap(function), "__code__", None)
-        if code is None:
-            continue
-        stored = {step.argval for step in dis.get_instructions(code) if step.opname == "STORE_ATTR"}
-        found |= {name for name in stored if isinstance(attributes.get(name), (int, type(None), *CONTAINER))}
-        if _changes_containers(code):
-            found |= {name for name in _names_of(code) if isinstance(attributes.get(name), CONTAINER)}
-    return frozenset(found)
-
-
-def _changes_containers(code: CodeType) -> bool:
-    """Whether a function puts something into a list, dict or set, or takes it out."""
-    steps = [step.opname for step in dis.get_instructions(code)]
-    nested = [value for value in code.co_consts if isinstance(value, CodeType)]
-    return (
-        "STORE_SUBSCR" in steps
-        or "DELETE_SUBSCR" in steps
-        or bool(CHANGING & set(code.co_names))
-        or any(map(_changes_containers, nested))
-    )
-
-
-def _names_of(code: CodeType) -> Iterable[str]:
-    yield from code.co_names
-    for value in code.co_consts:
-        if isinstance(value, CodeType):
-            yield from _names_of(value)
-
-
-def _used_of_its_module(function: FunctionType) -> list[Any]:
-    """Constants, patterns and functions that a function takes from its own module: a rule is what it calls, too."""
-    found = []
-    for name in dict.fromkeys(_names_of(function.__code__)):
-        value = function.__globals__.get(name)
-        own = isinstance(value, FunctionType) or hasattr(value, "__wrapped__")
-        if own and getattr(value, "__module__", None) == function.__module__:
-            found.append(value)
-        elif name in function.__globals__ and (isinstance(value, CONSTANT) or name.isupper()):
-            found.append(value)  # (a lower-case list or dict is rather a memory than a rule)
-    return found
 
 
 def _tokens_digest(tokenizer: Any) -> str:

@@ -14,9 +14,11 @@ import pandas as pd
 from larpo_ir.frames import tokens_known
 from larpo_ir.heldout import HeldOut
 from larpo_ir.identity import identity
+from larpo_ir.objectives import get_objective
 from larpo_ir.pool import CandidatePool
 from larpo_ir.rundir import RunDirectory, read_config
 from larpo_ir.settings import AlignConfig
+from larpo_ir.trainer import LarPOConfig
 
 if TYPE_CHECKING:
     import pyterrier as pt
@@ -27,14 +29,12 @@ logger = logging.getLogger("larpo_ir")
 
 # Fields of the training arguments that make no difference to what is learnt.
 NO_MATTER = {
-    "reference_cache",
-    "report_to",
-    "run_name",
-    "logging_dir",
-    "logging_steps",
-    "disable_tqdm",
-    "log_level",
-}
+    "reference_cache", "report_to", "run_name", "logging_dir", "logging_steps", "logging_strategy", "disable_tqdm",
+    "log_level", "save_strategy", "save_steps", "save_total_limit", "layout", "gradient_checkpointing",
+    "gradient_checkpointing_kwargs", "dataloader_num_workers", "dataloader_pin_memory", "torch_empty_cache_steps",
+}  # fmt: skip
+# Recorded for people; a template may write the date.
+NOT_COMPARED = {"first_prompt"}
 
 
 @dataclass
@@ -88,24 +88,35 @@ class RunInputs:
     ) -> dict[str, Any]:
         """What makes a run in this directory the run it is, see `larpo_ir.identity`."""
         generator, sampler = self.generator, self.config.chosen_sampler
-        training = {name: value for name, value in self.config.training.items() if name not in NO_MATTER}
+        defaults = {option.name: option.default for option in dataclasses.fields(LarPOConfig)}
+        given = {name: value for name, value in self.config.training.items() if name not in NO_MATTER}
+        training = {name: value for name, value in given.items() if value != defaults[name]}
+        temperatures = self.config.temperatures
+        if (
+            isinstance(temperatures, list)
+            and len(temperatures) == 1
+            and not isinstance(temperatures[0], list)
+        ):
+            temperatures = temperatures[0]
+        objective = get_objective(self.config.objective, **self.config.objective_parameters)
         first = generator.prompts(self.topics.iloc[:1])
         return dataclasses.asdict(dataclasses.replace(self.config, sampler=None)) | {
             "sampler": repr(sampler) if " at 0x" not in repr(sampler) else identity(sampler),
             "training": identity(training),
+            "temperatures": temperatures,
+            "objective_parameters": identity(objective.parameters),
             "policy": self._policy(directory, start_from),
             "generator": {
                 "max_new_tokens": generator.max_new_tokens,
-                "ends": generator.eos_token_ids(),
                 "stop": generator.stop,
                 "prompting": identity(generator.asking),
-                "first_prompt": generator.as_read(first[0]) if first else None,
             },
             "reward": identity(self.reward),
             "prompts": identity(self.topics),
             "candidates": identity(self.recorded),
             "eval_prompts": identity(self.held_out.topics),
             "eval_lists": identity(self.held_out.lists),
+            "first_prompt": generator.as_read(first[0]) if first else None,
         }
 
     def _policy(self, directory: RunDirectory, start_from: str | os.PathLike[str] | None) -> dict[str, Any]:

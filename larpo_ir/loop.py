@@ -34,7 +34,7 @@ from larpo_ir.distributed import is_main_process, shared_transform, wait_for_eve
 from larpo_ir.frame_files import read_frame, write_frame
 from larpo_ir.frames import frame_logprobs
 from larpo_ir.heldout import HeldOut, json_ready, leave_out_long
-from larpo_ir.inputs import RunInputs
+from larpo_ir.inputs import NOT_COMPARED, RunInputs
 from larpo_ir.logprob_cache import fingerprint
 from larpo_ir.negatives import sample_lists
 from larpo_ir.objectives import get_objective
@@ -63,7 +63,7 @@ AFTER_RETRIEVAL = {
 }  # fmt: skip
 SAVE_EVERY_SECONDS = 60.0
 # What `larpo-ir align` may have written to the directory before the run begins.
-BESIDE = {"sft", "ranking.md"}
+BESIDE = {"sft", "ranking.md", "ranking.md.config.yaml"}
 # What changes about the fixed lists from one policy to the next; the rest lies beside iteration 0.
 FIXED_NOW = ["qid", "docno", "now", "implicit"]
 
@@ -189,10 +189,15 @@ class _Run:
         self.directory = RunDirectory(config.output_dir)
         self.pool = CandidatePool()
         self.seconds: dict[str, float] = {}
+        if (self.directory.iteration(config.iterations + 1) / "measures.json").exists():
+            raise ValueError(
+                f"{config.output_dir} holds a run of more than {config.iterations} iterations, which its summary"
+                " would lose: give as many iterations or more, or choose another folder for the output"
+            )
         settings = self.inputs.identity(self.directory, start_from) if is_main_process() else {}
-        self.directory.claim(settings, free={"output_dir", "iterations"}, beside=BESIDE)
+        self.directory.claim(settings, free={"output_dir", "iterations", *NOT_COMPARED}, beside=BESIDE)
         if start_from is not None:
-            self.directory.take_over(Path(start_from), free=AFTER_RETRIEVAL)
+            self.directory.take_over(Path(start_from), free={*AFTER_RETRIEVAL, *NOT_COMPARED})
         self.topics = leave_out_long(self.generator, topics, "training")
         if not len(self.topics):
             raise ValueError("no prompt is left to align on")
@@ -369,7 +374,7 @@ class _Run:
             ["qid", "docno", "logprob", "token_ids"],
         ]
         limit = self.config.training.get("max_length")
-        if limit is not None:
+        if limit is not None and len(known):
             # the trainer cuts what is longer: then the log-probability is of something else
             known = known[known["token_ids"].map(len) <= limit - self._prompt_lengths(known["qid"], lists)]
         rows = rows.merge(known.drop(columns="token_ids"), on=["qid", "docno"], how="left")

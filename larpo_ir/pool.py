@@ -372,6 +372,12 @@ class CandidatePool:
         for number, row in enumerate(read_lists(source)):
             qid, query = row.get("id", str(number)), prompt_text(row["prompt"])
             chat = None if isinstance(row["prompt"], str) else clean_chat(row["prompt"])
+            several = [text for text in row["completions"] if not isinstance(text, str) and len(text) > 1]
+            if several:
+                raise ValueError(
+                    f"the list {qid!r} has a completion of {len(several[0])} messages, and a candidate is one"
+                    " response: train on such lists with LarPOTrainer, or put all turns but the last into the prompt"
+                )
             texts = [completion_text(completion) for completion in row["completions"]]
             nothing = [None] * len(texts)
             columns["qid"] += [qid] * len(texts)

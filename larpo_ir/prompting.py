@@ -26,7 +26,7 @@ from typing import Any
 
 import pandas as pd
 
-from larpo_ir.chats import Messages, as_text, check_prompt, check_text, clean_chat
+from larpo_ir.chats import Messages, as_text, check_prompt, check_text, clean_chat, prompt_text
 
 # What chat templates begin with, for models whose tokenizer is elsewhere.
 _MARKERS = re.compile(
@@ -105,9 +105,23 @@ class Prompting:
             )
         if self.as_chat:
             return self._in_front([{"role": "user", "content": self._written(asked)}])
-        before = f"{self.system}\n\n" if self.system else ""
-        before += "".join(f"{self._written(q)} {answer}\n\n" for q, answer in self._shown_before(asked))
-        return asked if before and asked.startswith(before) else before + self._written(asked)
+        return (
+            asked if self._is_made(asked) else self._before(self._shown_before(asked)) + self._written(asked)
+        )
+
+    def _before(self, shown: Sequence[Sequence[str]]) -> str:
+        """What stands before a question that is text."""
+        system = f"{self.system}\n\n" if self.system else ""
+        return system + "".join(f"{self._written(question)} {answer}\n\n" for question, answer in shown)
+
+    def _is_made(self, text: str) -> bool:
+        """Whether a text is what this makes of a question, which may be that of an example."""
+        before = self._before(self.few_shot)
+        own = (
+            self._before(self._shown_before(question)) + self._written(question)
+            for question, _ in self.few_shot
+        )
+        return bool(before) and (text.startswith(before) or text in own)
 
     def _shown_before(self, asked: str) -> list[Sequence[str]]:
         """The examples, without the one that is what is asked: its answer would be given away."""
@@ -126,7 +140,7 @@ class Prompting:
             first = [{"role": "system", "content": self.system}]
         shown: Messages = [
             {"role": role, "content": text}
-            for question, answer in self._shown_before(turns[-1]["content"])
+            for question, answer in self._shown_before(prompt_text(turns))
             for role, text in (("user", self._written(question)), ("assistant", answer))
         ]
         return [*first, *([] if turns[: len(shown)] == shown else shown), *turns]
@@ -182,13 +196,15 @@ def one_prompt_each(topics: pd.DataFrame) -> pd.DataFrame:
 
 def prompting_for(tokenizer: Any, **options: Any) -> Prompting:
     """`Prompting` with a tokenizer's own template. Raises `ValueError` for `chat=True` without a template."""
-    from larpo_ir.templates import is_templated
+    from larpo_ir.templates import is_templated, start_text
 
     has_template = bool(getattr(tokenizer, "chat_template", None))
     if options.get("chat") and not has_template:
         raise ValueError("chat=True needs a tokenizer with a chat template; this one has none")
-    return Prompting(
-        **options,
-        has_template=has_template,
-        is_templated=lambda text: has_template and is_templated(tokenizer, text),
-    )
+    begins = tuple(filter(None, (tokenizer.bos_token, start_text(tokenizer)))) if has_template else ()
+
+    def is_prompt(text: str) -> bool:
+        """A string that the template wrote, or one that brings its BOS token along."""
+        return has_template and (text.startswith(begins) or is_templated(tokenizer, text))
+
+    return Prompting(**options, has_template=has_template, is_templated=is_prompt)

@@ -6,6 +6,7 @@ misreads some of them), aligned with each objective from the same first candidat
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Sequence
@@ -80,9 +81,12 @@ def quickstart(config: QuickstartConfig) -> Path:
     Objectives are aligned side by side, in one single-threaded process per core: the model is so small that
     threads would wait for each other.
     """
-    from larpo_ir.rundir import environment
+    from larpo_ir.rundir import environment, record_made
 
     output, start = Path(config.output), time.perf_counter()
+    made_from = dataclasses.asdict(config)
+    if _is_reported(output / "report.md", made_from):
+        return output
     results = []
     for seed in range(config.seeds):
         directory = output / f"seed-{seed}"
@@ -104,7 +108,26 @@ def quickstart(config: QuickstartConfig) -> Path:
     table.to_csv(output / "summary.csv", index=False)
     strategies.to_csv(output / "strategies.csv", index=False)
     _figure(results, output / "pass_at_n.png")
+    record_made(output / "report.md", made_from)
     return output
+
+
+def _is_reported(report: Path, made_from: dict[str, Any]) -> bool:
+    """Whether the report is there. It may grow, by seeds, objectives and iterations, and lose nothing."""
+    from larpo_ir.rundir import config_beside, made_already, read_config
+
+    growing = ("seeds", "iterations", "objectives")
+    made_already(report, made_from, free=("output", *growing))
+    if not report.exists():
+        return False
+    before = read_config(config_beside(report))
+    same = all(before[name] == made_from[name] for name in growing)
+    lost = set(before["objectives"]) - set(made_from["objectives"])
+    if lost or any(before[name] > made_from[name] for name in ("seeds", "iterations")):
+        raise ValueError(
+            f"{report} has more objectives, seeds or iterations than are asked for now; choose another output"
+        )
+    return same
 
 
 def prepare(config: QuickstartConfig, seed: int, directory: Path) -> Path:

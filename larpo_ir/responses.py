@@ -64,9 +64,9 @@ class ResponseGenerator(pt.Transformer):
     """What all generators have in common: options, prompts, and the results frame that their responses become.
 
     A subclass gives `respond(topics)`: for every row of the topics, in order, `_num_draws` responses (`Drawn`) to its
-    entry of `prompts(topics)`, the n-th of them sampled at `_temperature_of(n)`. Its `__init__` sets its own options
-    as attributes of the same names before it calls this one. It may extend `_validate` and `_default_name`, and add
-    to `LEAST` (the least value of a numeric option) and `result_types` (the types of the columns it adds).
+    `prompt`, which is made already, the n-th of them sampled at `_temperature_of(n)`. Its `__init__` sets its own
+    options as attributes of the same names before it calls this one. It may extend `_validate` and `_default_name`,
+    and add to `LEAST` (the least value of a numeric option) and `result_types` (the types of the columns it adds).
 
     `num_candidates`: draws per prompt. `temperature`: one for all of them, or several among which they are dealt in
     turn; 0 is greedy decoding, one candidate per prompt. `stop`: strings that end a response, which is then cut
@@ -79,7 +79,7 @@ class ResponseGenerator(pt.Transformer):
 
     >>> class Parrot(ResponseGenerator):
     ...     def respond(self, topics):
-    ...         echo = [Drawn(prompt, None, None, True, None) for prompt in self.prompts(topics)]
+    ...         echo = [Drawn(prompt, None, None, True, None) for prompt in topics["prompt"]]
     ...         return [response for response in echo for _ in range(self._num_draws)]
     >>> parrot = Parrot(num_candidates=2, temperature=0.5, chat=False)
     >>> parrot(pd.DataFrame({"qid": ["q"], "query": ["Polly?"]}))[["qid", "text", "rank", "temperature"]]
@@ -116,7 +116,7 @@ class ResponseGenerator(pt.Transformer):
         self.system = system
         self.few_shot = few_shot
         self.prompt_format = prompt_format
-        self.stop = [stop] if isinstance(stop, str) else list(stop)
+        self.stop = [stop] if isinstance(stop, str) else list(stop or ())
         self._shown: set[str] = set()  # prompts that were shown, shared with copies
         self.name = name or self._default_name()
         self._validate()

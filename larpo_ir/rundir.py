@@ -120,8 +120,12 @@ def read_config(path: Path) -> dict[str, Any]:
     return settings
 
 
-def made_already(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> bool:
+def made_already(
+    path: str | os.PathLike[str], settings: Mapping[str, Any], free: Collection[str] = ()
+) -> bool:
     """Whether a command's output is there and was made from these settings (`FILE.config.yaml` says what it was).
+
+    `free`: names of settings that are recorded and not compared.
 
     Raises `ValueError` where something else is there: nothing is written over.
     """
@@ -132,7 +136,7 @@ def made_already(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> b
         raise ValueError(
             f"{path} is there, and no {record.name} says what it was made from; choose another output"
         )
-    found = difference(read_config(record), as_written(settings))
+    found = difference(read_config(record), as_written(settings), free)
     if found is not None:
         raise ValueError(f"{path} was made from something else: {found}; choose another output or delete it")
     return True

@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 from tqdm.auto import tqdm
 
-from larpo_ir.prompting import Prompting
+from larpo_ir.prompting import Prompting, asked_in
 from larpo_ir.responses import Drawn, ResponseGenerator
 
 CHAT, PLAIN = "/chat/completions", "/completions"
@@ -158,7 +158,7 @@ class OpenAIGenerator(ResponseGenerator):
     # Requests
 
     def _requests(self, topics: pd.DataFrame) -> Iterator[_Request]:
-        for qid, prompt in zip(topics["qid"], self.prompts(topics), strict=True):
+        for qid, prompt in zip(topics["qid"], asked_in(topics), strict=True):
             endpoint, asked = _addressed(prompt, qid)
             for draw in range(self._num_draws):
                 temperature = self._temperature_of(draw)

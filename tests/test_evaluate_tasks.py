@@ -260,7 +260,7 @@ def test_a_folder_with_another_evaluation_is_not_touched(gsm8k, tmp_path, capsys
 
     second = responses(tmp_path / "second.jsonl", **{"test-1": ["17"]})
     assert evaluate("gsm8k", second, gsm8k, output) == 2
-    assert "holds a different run: results is" in complaint(capsys)
+    assert "holds a different evaluation: the responses or the data" in complaint(capsys)
     responses(first, **{"test-1": ["17"]})  # other responses in a file of the same name
     assert evaluate("gsm8k", first, gsm8k, output) == 2
     assert "holds a different evaluation: the responses or the data have changed" in complaint(capsys)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -28,6 +31,7 @@ from larpo_ir.identity import difference, digest_rows, identity
 from larpo_ir.policies import SmallPolicy
 from larpo_ir.rewards import Reranker
 from larpo_ir.tasks.gsm8k import is_correct
+from tests import rules_of_a_user
 from tests.models import CHAT_TEMPLATE, make_model, make_reward_model, make_tokenizer
 
 SIGN = 1
@@ -135,6 +139,97 @@ def test_counters_and_memories_are_no_parameters():
     assert reward.calls == 1
     assert seen == ["b"]
     assert (identity(reward), identity(rule)) == before
+
+
+class Lexicon(Reranker):
+    """Fills a list and a dict of its own while it reads its parameters."""
+
+    def __init__(self, weights: dict[str, float]) -> None:
+        super().__init__()
+        self.weights, self.cache, self.last = dict(weights), {}, None
+
+    def score(self, results: pd.DataFrame):
+        found, self.last = [], len(results)
+        for text in results["text"]:
+            self.cache[text, len(found)] = sum(w * text.count(k) for k, w in self.weights.items())
+            found.append(self.cache[text, len(found)])
+        return np.array(found, float)
+
+
+def test_parameters_count_beside_memories():
+    frame = pd.DataFrame({"qid": "q", "query": "q", "docno": ["a"], "text": ["b"]})
+    one, other = Lexicon({"a": 1, "b": 1}), Lexicon({"a": -1, "b": -1})
+    before = identity(one)
+    assert before != identity(other)
+    one(frame)
+    assert identity(one) == before
+
+
+def test_a_closure_over_parameters_counts_beside_what_the_rule_fills():
+    def rule(weights):
+        state = {"calls": 0}
+
+        def score(text):
+            found = []
+            for key, weight in weights.items():
+                found.append(weight * text.count(key))
+            state["calls"] += 1
+            return sum(found)
+
+        return VerifiableReward(score), state
+
+    (one, state), (other, _) = rule({"a": 1}), rule({"a": -1})
+    before = identity(one)
+    one(pd.DataFrame({"qid": "q", "query": "q", "docno": ["a"], "text": ["b"]}))
+    assert state == {"calls": 1}
+    assert identity(one) == before != identity(other)
+
+
+def test_the_code_of_a_user_s_class_and_of_other_modules_counts(monkeypatch):
+    def judged(text):
+        return (
+            rules_of_a_user.base(text)
+            + rules_of_a_user.Counter().of(text)
+            + sum(rules_of_a_user.weights.values())
+        )
+
+    before, of_class = identity(VerifiableReward(judged)), identity(Lexicon({}))
+    for place, name, value in (
+        (rules_of_a_user, "FACTOR", -1.0),
+        (rules_of_a_user, "base", lambda text: -len(text)),
+        (rules_of_a_user, "weights", {"a": -1.0}),
+        (rules_of_a_user.Counter, "threshold", 4),
+        (rules_of_a_user.Counter, "of", lambda self, text: 0.0),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, value)
+            assert identity(VerifiableReward(judged)) != before, name
+    assert identity(VerifiableReward(judged)) == before
+    monkeypatch.setattr(Lexicon, "score", lambda self, results: -results["text"].str.len())
+    assert identity(Lexicon({})) != of_class
+
+
+def test_identities_are_the_same_in_another_process():
+    """The order of a set follows the hash seed of its process."""
+    code = (
+        "from larpo_ir import VerifiableReward; from larpo_ir.identity import identity;"
+        "from larpo_ir.tasks.mixeval import chosen_option;"
+        "print(identity(VerifiableReward(lambda t: t in {'a', 'b', 'c', 'd'})), identity(chosen_option))"
+    )
+    said = {
+        subprocess.check_output(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, text=True
+        )
+        for seed in ("0", "1", "2")
+    }
+    assert len(said) == 1
+
+
+def test_all_tokens_that_end_a_response_count():
+    one, other = make_model(), make_model()
+    other.generation_config.eos_token_id = [1, 20]
+    assert identity(one)["weights"] == identity(other)["weights"]
+    assert identity(one) != identity(other)
 
 
 def test_labels_speed_and_secrets_do_not_count(tmp_path):
@@ -246,6 +341,43 @@ def test_alignment_in_a_folder_of_another_run_is_refused(tmp_path, change, name)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     again = run(tmp_path)  # the same run is the same still, and nothing is done anew
     assert len(again.summary["iterations"]) == 2
+
+
+def test_what_makes_no_difference_is_no_difference(tmp_path):
+    """Defaults that are said, settings of speed, and the day, which some templates write into the prompt."""
+    run(tmp_path, topics=CHAT_TOPICS, held_out=None, tokenizer={"chat_template": CHAT_TEMPLATE})
+    again = run(
+        tmp_path, topics=CHAT_TOPICS, held_out=None, tokenizer={"chat_template": CHAT_TEMPLATE},
+        training={"append_eos": True, "gradient_checkpointing": True, "dataloader_num_workers": 0},
+        settings={"temperatures": [1.0], "objective_parameters": {"beta": 0.1}},
+    )  # fmt: skip
+    assert len(again.summary["iterations"]) == 2
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text(config.read_text().replace("first_prompt: ", "first_prompt: yesterday "))
+    run(tmp_path, topics=CHAT_TOPICS, held_out=None, tokenizer={"chat_template": CHAT_TEMPLATE})
+
+
+def test_a_run_does_not_shrink(tmp_path):
+    config = AlignConfig(
+        str(tmp_path / "two"), "dpo", iterations=2, num_candidates=4, training={"use_cpu": True}
+    )
+    align(
+        Generator(make_model(), make_tokenizer(bos=True), max_new_tokens=4),
+        VerifiableReward(longer),
+        TOPICS,
+        config,
+    )
+    before = (tmp_path / "two" / "config.yaml").read_text(), (tmp_path / "two" / "summary.json").read_text()
+    config.iterations = 1
+    with pytest.raises(ValueError, match="holds a run of more than 1 iterations"):
+        align(
+            Generator(make_model(), make_tokenizer(bos=True), max_new_tokens=4),
+            VerifiableReward(longer), TOPICS, config,
+        )  # fmt: skip
+    assert (
+        (tmp_path / "two" / "config.yaml").read_text(),
+        (tmp_path / "two" / "summary.json").read_text(),
+    ) == before
 
 
 def test_recorded_lists_and_held_out_lists_count(tmp_path):

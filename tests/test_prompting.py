@@ -16,6 +16,7 @@ from larpo_ir import (
     LarPOConfig,
     LarPOTrainer,
     RewardModel,
+    VerifiableReward,
     align,
     read_lists,
 )
@@ -61,6 +62,18 @@ def make_generator(tokenizer=None, **options) -> Generator:
         ),
         ({"chat": True, "prompt_format": "Solve: {query}"}, "2+2?", [{"role": "user", "content": "Solve: 2+2?"}]),
         ({"chat": True, "few_shot": EXAMPLES}, "1+1?", [{"role": "user", "content": "1+1?"}]),  # would give it away
+        ({"chat": False, "few_shot": (*EXAMPLES, ("2+2?", "4"))}, "1+1?", "2+2? 4\n\n1+1?"),
+        (
+            {"chat": False, "few_shot": EXAMPLES, "system": "Be.", "prompt_format": "Q: {query}\n"},
+            "1+1?",
+            "Be.\n\nQ: 1+1?\n",
+        ),
+        (
+            {"chat": True, "few_shot": EXAMPLES},
+            [SHOWN[0], {"role": "assistant", "content": "It is"}],
+            [SHOWN[0], {"role": "assistant", "content": "It is"}],
+        ),
+        ({"chat": True}, "<s>2+2?", "<s>2+2?"),  # brings its BOS token along
         ({"chat": True, "system": "Be brief."}, "<|user|>2+2?</s><|assistant|>", "<|user|>2+2?</s><|assistant|>"),
     ],
 )  # fmt: skip
@@ -289,3 +302,39 @@ def test_a_response_that_was_cut_gets_no_end(tmp_path):
     align(make_generator(), None, TOPICS[:1], config, candidates=pool)
     steps = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert next(step["margin"] for step in steps if "margin" in step) == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options", [{"chat": False}, {"chat": False, "system": "Be.", "prompt_format": "Q: {query}\nA:"}]
+)
+def test_a_prompt_that_is_an_example_too_is_made_once(tmp_path, options):
+    """The generator made it twice, gave the answer away, and trained on something else."""
+    generator = make_generator(few_shot=(("2+2?", "4"), ("xy", "z")), **options)
+    results = generator(TOPICS)
+    np.testing.assert_allclose(results["logprob"], frame_logprobs(generator, results), atol=1e-3)
+    assert not results["prompt"].str.contains("2\\+2\\? 4")[results["qid"] == "a"].any()
+    config = AlignConfig(
+        str(tmp_path / "run"), "dpo", iterations=1, num_candidates=4, training={"use_cpu": True}
+    )
+    align(generator, VerifiableReward(len), TOPICS, config)
+    steps = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert next(step["margin"] for step in steps if "margin" in step) == pytest.approx(0, abs=1e-5)
+
+
+def test_a_length_limit_with_recorded_lists(tmp_path):
+    pool = CandidatePool.from_ranked(
+        [{"id": "a", "prompt": "2+2?", "completions": ["4", "5"], "scores": [1, 0]}]
+    )
+    config = AlignConfig(
+        str(tmp_path / "run"), "dpo", iterations=1, training={"use_cpu": True, "max_length": 100}
+    )
+    result = align(make_generator(), None, TOPICS[:1], config, candidates=pool)
+    assert len(result.summary["iterations"]) == 2
+
+
+def test_a_completion_of_several_turns_is_no_candidate():
+    """All but its last message were thrown away."""
+    turns = [{"role": "assistant", "content": "hi"}, USER, {"role": "assistant", "content": "4"}]
+    rows = [{"prompt": [USER], "completions": [turns, [turns[0]]], "scores": [1, 0]}]
+    with pytest.raises(ValueError, match="has a completion of 3 messages, and a candidate is one response"):
+        CandidatePool.from_ranked(rows)

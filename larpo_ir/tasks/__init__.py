@@ -137,7 +137,7 @@ def _evaluate_graded(
     items = topics.merge(responses, on="qid", how="left")
     items["text"] = items["text"].astype(object).where(items["text"].notna(), None)
     evaluated = {"task": name, "results": str(results), "data": str(data)}
-    settings = {**evaluated, "judge": identity(judge), "seed": seed}
+    settings = {"task": name, "judge": identity(judge), "seed": seed}
     with claimed(output, settings, items[["qid", "query", "gold", "text"]]):
         graded = grade(items, judge).rename(columns={"text": "response"})
         shown = [*ITEM_COLUMNS, *(column for column in (*groups, "read_by", "targets") if column in graded)]

@@ -31,8 +31,8 @@ def claimed(folder: Path, settings: dict[str, Any], content: pd.DataFrame) -> It
     before = read_config(config) if config.exists() else settings
     if before != settings and {**before, "digest": settings["digest"]} == settings:
         raise ValueError(
-            f"{folder} holds a different evaluation: the responses or the data have changed since, under the same"
-            " names; choose another folder for the output or delete that one"
+            f"{folder} holds a different evaluation: the responses or the data have changed;"
+            " choose another folder for the output or delete that one"
         )
     RunDirectory(folder).claim(settings, free=())
     try:
