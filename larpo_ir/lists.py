@@ -195,6 +195,9 @@ def read_lists(
             f"{name}: dropped {duplicates} duplicate completion(s) in {affected} of {len(rows)} lists",
             stacklevel=2,
         )
+    if any("id" in row for row in rows):  # those without one do not take it from the others
+        for number, row in enumerate(rows):
+            row.setdefault("id", f"row-{number}")
     columns = [key for key in (*REQUIRED, *PER_COMPLETION, "id") if all(key in row for row in rows)]
     try:
         return Dataset.from_dict({key: [row[key] for row in rows] for key in columns})

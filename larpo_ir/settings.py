@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from larpo_ir.negatives import BestWorst, Sampler, TopBottom, get_sampler
+from larpo_ir.objectives import get_objective
 from larpo_ir.options import folder, like_the_default, mapping, number, one_of, whole
 from larpo_ir.trainer import LarPOConfig
 
@@ -84,7 +85,7 @@ class AlignConfig:
         one_of(self.evaluate, "evaluate", EVALUATED)
         one_of(self.reference, "reference", REFERENCES)
         self._check_temperatures()
-        mapping(self.objective_parameters, "objective_parameters")
+        self._check_objective()
         fields = {option.name: option for option in dataclasses.fields(LarPOConfig)}
         unknown = set(mapping(self.training, "training")) - set(fields)
         if unknown:
@@ -100,6 +101,14 @@ class AlignConfig:
         if isinstance(self.sampler, str):
             self.sampler = get_sampler(self.sampler)
         self.training_arguments(0, Path(self.output_dir))
+
+    def _check_objective(self) -> None:
+        """Numbers where the objective has numbers; unknown names are refused by the objective itself."""
+        mapping(self.objective_parameters, "objective_parameters")
+        defaults = get_objective(self.objective).parameters
+        for name, value in self.objective_parameters.items():
+            if isinstance(defaults.get(name), float) and value is not None:
+                number(value, f"objective_parameters.{name}")
 
     def _check_temperatures(self) -> None:
         if isinstance(self.temperatures, list) and not self.temperatures:

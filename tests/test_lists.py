@@ -765,3 +765,9 @@ def test_real_graded_pool(shared: Path) -> None:
     assert lists[0]["id"] == raw["id"]
     assert lists[0]["scores"] == [candidate["win_prob"] for candidate in raw["candidates"]]
     assert lists[0]["policies"] == [candidate["generator"] for candidate in raw["candidates"]]
+
+
+def test_a_row_without_an_id_leaves_the_others_theirs():
+    rows = [{"id": "a", "prompt": "2+2?", "responses": ["4", "5"], "rewards": [1, 0]}]
+    rows.append({"prompt": "2+3?", "responses": ["4", "5"], "rewards": [0, 1]})
+    assert read_lists(rows)["id"] == ["a", "row-1"]

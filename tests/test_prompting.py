@@ -338,3 +338,9 @@ def test_a_completion_of_several_turns_is_no_candidate():
     rows = [{"prompt": [USER], "completions": [turns, [turns[0]]], "scores": [1, 0]}]
     with pytest.raises(ValueError, match="has a completion of 3 messages, and a candidate is one response"):
         CandidatePool.from_ranked(rows)
+
+
+@pytest.mark.parametrize("value", ["x", {}, [1]])
+def test_objective_parameters_of_the_wrong_kind(value):
+    with pytest.raises(ValueError, match=r"objective_parameters\.beta must be a number, got"):
+        AlignConfig(objective="dpo", objective_parameters={"beta": value})
