@@ -78,6 +78,7 @@ def _run(program: str, commands: Commands, command: str, arguments: list[str]) -
     if command not in commands:
         raise ValueError(f"unknown command {command!r}; choose one of {', '.join(commands)}")
     plain_output()
+    sys.path.append(os.getcwd())  # a reward of the user's own lies in the folder where the command is given
     from jsonargparse import ArgumentError
 
     parser = parser_of(program, commands, command)

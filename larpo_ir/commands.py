@@ -65,7 +65,7 @@ def generate(
     output: str = "runs/results.parquet",
     task: str | None = None,
     examples: str | None = None,
-    num_examples: int = 4,
+    num_examples: int | None = None,
 ) -> None:
     """Sample responses to prompts from a file.
 
@@ -78,7 +78,7 @@ def generate(
         task: read topics in this task's own form: gsm8k, math, mixeval or alpaca_eval
         examples: worked examples to show before each question, JSON Lines with question and answer (or query,
             response)
-        num_examples: how many of them, the first ones
+        num_examples: how many of them, the first ones; by default four, or all where there are fewer
     """
     read = read_topics if task is None else get_task(task).read
     if examples is not None:

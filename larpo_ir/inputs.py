@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from larpo_ir.chats import as_text
 from larpo_ir.frames import tokens_known
 from larpo_ir.heldout import HeldOut
 from larpo_ir.identity import identity
 from larpo_ir.objectives import get_objective
 from larpo_ir.pool import CandidatePool
+from larpo_ir.prompting import asked_in
 from larpo_ir.rundir import RunDirectory, read_config
 from larpo_ir.settings import AlignConfig
 from larpo_ir.trainer import LarPOConfig
@@ -33,6 +35,13 @@ NO_MATTER = {
     "log_level", "save_strategy", "save_steps", "save_total_limit", "layout", "gradient_checkpointing",
     "gradient_checkpointing_kwargs", "dataloader_num_workers", "dataloader_pin_memory", "torch_empty_cache_steps",
 }  # fmt: skip
+# Recorded also where they are the defaults: a paper reports them.
+ALWAYS_SAID = (
+    "learning_rate",
+    "num_train_epochs",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+)
 # Recorded for people; a template may write the date.
 NOT_COMPARED = {"first_prompt"}
 
@@ -62,6 +71,7 @@ class RunInputs:
 
     def _read_here(self, recorded: pd.DataFrame) -> pd.DataFrame:
         rows = recorded.assign(prompt=self.prompts_of(recorded))
+        self._check_prompts(recorded, rows)
         if "token_ids" not in rows:
             return rows
         known = tokens_known(rows, self.generator.texts_of)
@@ -71,6 +81,26 @@ class RunInputs:
                 f"{foreign} of {len(rows)} recorded responses have token ids of another tokenizer: their text is read"
             )
         return rows.assign(token_ids=rows["token_ids"].where(known, None))
+
+    def _check_prompts(self, recorded: pd.DataFrame, rows: pd.DataFrame) -> None:
+        """What responses were recorded for is what is trained on: no message and no example is added to it."""
+        if "prompt" not in recorded:
+            return
+        has_prompt = recorded["prompt"].notna() & ~recorded["qid"].duplicated()
+        was, now = asked_in(recorded[has_prompt]), asked_in(rows[has_prompt])
+        other_kind = 0
+        for qid, before, after in zip(recorded["qid"][has_prompt], was, now, strict=True):
+            if as_text(before) != as_text(after):
+                raise ValueError(
+                    f"query {qid}: its recorded responses answer {as_text(before)!r:.50}, and the generator's options"
+                    f" would ask {as_text(after)!r:.50}: leave out system, few_shot and prompt_format here"
+                )
+            other_kind += before != after
+        if other_kind:
+            logger.warning(
+                f"{other_kind} recorded prompts are a string there and a chat here, or the reverse: if that is not"
+                " meant, give generator.chat as it was when the responses were sampled"
+            )
 
     def check(self) -> None:
         """Raise a one-line `ValueError` that names the query, where the policy or the reward cannot read a prompt."""
@@ -91,6 +121,7 @@ class RunInputs:
         defaults = {option.name: option.default for option in dataclasses.fields(LarPOConfig)}
         given = {name: value for name, value in self.config.training.items() if name not in NO_MATTER}
         training = {name: value for name, value in given.items() if value != defaults[name]}
+        training |= {name: given.get(name, defaults[name]) for name in ALWAYS_SAID}
         temperatures = self.config.temperatures
         if (
             isinstance(temperatures, list)

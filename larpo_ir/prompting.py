@@ -17,7 +17,9 @@ Asking again for a prompt that was made like this changes nothing.
 from __future__ import annotations
 
 import json
+import logging
 import re
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,6 +29,8 @@ from typing import Any
 import pandas as pd
 
 from larpo_ir.chats import Messages, as_text, check_prompt, check_text, clean_chat, prompt_text
+
+logger = logging.getLogger("larpo_ir")
 
 # What chat templates begin with, for models whose tokenizer is elsewhere.
 _MARKERS = re.compile(
@@ -136,6 +140,12 @@ class Prompting:
         """The chat behind the system message and the examples, unless they stand there."""
         has_own = chat[0]["role"] in ("system", "developer")
         first, turns = (chat[:1], chat[1:]) if has_own else ([], chat)
+        if has_own and self.system and first[0]["content"] != self.system:
+            warnings.warn(
+                f"a chat has a system message of its own, which stays: {first[0]['content']!r:.60}; system is for"
+                " prompts without one",
+                stacklevel=4,
+            )
         if self.system and not has_own:
             first = [{"role": "system", "content": self.system}]
         shown: Messages = [
@@ -144,6 +154,14 @@ class Prompting:
             for role, text in (("user", self._written(question)), ("assistant", answer))
         ]
         return [*first, *([] if turns[: len(shown)] == shown else shown), *turns]
+
+
+def announce(message: str) -> None:
+    """Say something that must not go unnoticed: by the log, or where that is silent, as in Python, on stderr."""
+    if logger.isEnabledFor(logging.INFO):
+        logger.info(message)
+    else:
+        print(message, file=sys.stderr)
 
 
 def asked_in(frame: pd.DataFrame) -> list[Any]:

@@ -25,7 +25,7 @@ import pyterrier as pt
 from larpo_ir.chats import Messages, as_text
 from larpo_ir.distributed import is_main_process
 from larpo_ir.options import whole
-from larpo_ir.prompting import Prompting, asked_in, key_of, one_prompt_each
+from larpo_ir.prompting import Prompting, announce, asked_in, key_of, one_prompt_each
 from larpo_ir.results import docno_of, require_columns
 
 logger = logging.getLogger("larpo_ir")
@@ -244,7 +244,7 @@ class ResponseGenerator(pt.Transformer):
             return
         place, first = f"query {topics['qid'].iloc[0]}", topics["prompt"].iloc[0]
         kind = "a string, read as it is" if isinstance(first, str) else "a chat"
-        logger.info(f"{self.name}: the prompt of {place} is {kind}: {self.as_read(first, place)!r:.600}")
+        announce(f"{self.name}: the prompt of {place} is {kind}: {self.as_read(first, place)!r:.600}")
         self._shown.add(key_of(first))
 
     def _until_stop(self, response: Drawn) -> tuple[str, bool]:

@@ -112,15 +112,16 @@ def _first(row: dict[str, Any], names: Sequence[str]) -> Any:
     return next((row[name] for name in names if row.get(name) not in (None, "")), None)
 
 
-def read_examples(path: str | os.PathLike[str], number: int) -> list[tuple[str, str]]:
-    """The first `number` worked examples of a file, as pairs of question and answer, to be shown before a question.
+def read_examples(path: str | os.PathLike[str], number: int | None = None) -> list[tuple[str, str]]:
+    """The first `number` worked examples of a file (None: up to four), as pairs of question and answer, to be shown
+    before a question.
 
     The columns are `question, answer`, `query, response`, `prompt, completion` or `instruction, output`. Raises
     `ValueError` naming file and line for rows without them, and for files with fewer rows.
     """
     pairs: list[tuple[str, str]] = []
     for place, row in read_records(path):
-        if len(pairs) == number:
+        if len(pairs) == (4 if number is None else number):
             break
         found = next(
             (names for names in EXAMPLE_COLUMNS if all(isinstance(row.get(n), str) for n in names)), None
@@ -129,9 +130,9 @@ def read_examples(path: str | os.PathLike[str], number: int) -> list[tuple[str, 
             known = "; ".join(", ".join(names) for names in EXAMPLE_COLUMNS)
             raise ValueError(f"{place}: no worked example; it needs a text in each of the columns {known}")
         pairs.append((row[found[0]], row[found[1]]))
-    if len(pairs) < number:
+    if len(pairs) < (1 if number is None else number):
         raise ValueError(
-            f"{path} has {len(pairs)} worked examples, fewer than the {number} that are to be shown"
+            f"{path} has {len(pairs)} worked examples, fewer than the {number or 1} that are to be shown"
         )
     return pairs
 

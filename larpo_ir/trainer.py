@@ -11,7 +11,6 @@ none can run it before it is wrapped: then the lists get numbers (column `row`),
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections import defaultdict
 from contextlib import nullcontext
@@ -36,6 +35,7 @@ from larpo_ir.distributed import from_main, is_main_process, is_sharded, num_pro
 from larpo_ir.layouts import cost
 from larpo_ir.losses import preferred_pairs
 from larpo_ir.objectives import Objective, get_objective
+from larpo_ir.prompting import announce
 from larpo_ir.reference import DeferredReference, fixed_logprobs
 from larpo_ir.scoring import LAYOUTS, Way, batch_logprobs, choose_way, context_length
 from larpo_ir.tokenization import TokenizedList, pad_token_of
@@ -43,8 +43,6 @@ from larpo_ir.tokenization import TokenizedList, pad_token_of
 if TYPE_CHECKING:
     from peft import PeftConfig
     from transformers import PreTrainedTokenizerBase
-
-logger = logging.getLogger("larpo_ir")
 
 REFERENCE_FILE = "reference_logprobs.json"  # in the output directory
 COMPILED = Way("plain", own_logits=True, reason="a compiled forward is fixed")
@@ -247,7 +245,7 @@ class LarPOTrainer(Trainer):
         lists: Any = self.train_dataset
         if self.args.chat is None and is_main_process() and len(lists):
             read = self._tokenizer.decode(lists[0]["prompt_ids"])
-            logger.info(f"LarPOTrainer: the first prompt as the model reads it (chat=None): {read!r:.600}")
+            announce(f"LarPOTrainer: the first prompt as the model reads it (chat=None): {read!r:.600}")
 
     @property
     def _shares_out_the_policy(self) -> bool:

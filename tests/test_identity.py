@@ -539,3 +539,22 @@ def test_align_on_lists_needs_no_objectives(models, tmp_path, capsys, generator)
         == 2
     )
     assert "holds a different run: candidates" in complaint(capsys)
+
+
+def test_a_rule_in_the_current_folder_is_found(tmp_path, monkeypatch):
+    (tmp_path / "my_rules_here.py").write_text("def is_short(response):\n    return len(response) < 3\n")
+    rows = [
+        {"qid": "q", "query": "2+2?", "docno": text, "text": text, "score": 0.0} for text in ("four", "4")
+    ]
+    write(tmp_path / "r.jsonl", rows)
+    process = subprocess.run(
+        [
+            sys.executable, "-c", "from larpo_ir.cli import main; main()", "rerank", "--reward", "VerifiableReward",
+            "--reward.fn", "my_rules_here.is_short", "--results", "r.jsonl", "--output", "o.jsonl",
+        ],
+        cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": os.getcwd()},
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    first, second = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    assert (first["text"], first["score"], second["score"]) == ("4", 1.0, 0.0)

@@ -449,3 +449,26 @@ def test_a_reward_that_cannot_read_a_chat_says_so_before_anything_is_sampled(see
             align(make_generator(), reward, topics(), settings(tmp_path / "run"))
     assert not seen["generator"]
     assert not (tmp_path / "run").exists()
+
+
+def test_nothing_is_added_to_what_responses_were_recorded_for(seen, tmp_path):
+    """A system message and examples stood twice when `align` was given the options that `generate` had."""
+    pool = CandidatePool.from_ranked(lists())
+    for options in ({"few_shot": [("1+1?", "2")]}, {"system": "Be brief."}):
+        with pytest.raises(
+            ValueError, match=r"query (fr|none): its recorded responses answer .* leave out system"
+        ):
+            align(make_generator(**options), None, topics(), settings(tmp_path / "run"), candidates=pool)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_first_prompt_is_shown_in_python_too(capsys, caplog):
+    caplog.set_level("WARNING", logger="larpo_ir")  # as it is where nobody has set it up
+    make_generator(num_candidates=1)(topics())
+    assert "the prompt of query fr is a chat: '<|system|>French.</s>" in capsys.readouterr().err
+
+
+def test_a_system_message_of_its_own_stays_and_that_is_said():
+    with pytest.warns(UserWarning, match=r"a chat has a system message of its own, which stays: 'French\.'"):
+        results = make_generator(num_candidates=1, system="Be brief.")(topics())
+    assert [prompt[0]["content"] for prompt in results["prompt"]] == ["French.", "German.", "Be brief."]

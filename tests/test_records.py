@@ -166,7 +166,10 @@ def test_python_s_json_may_hold_nan_and_infinity(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ('{"a": 1}'.encode("utf-16"), r":1: not UTF-8 text but UTF-16 text; save it as UTF-8"),
-        (gzip.compress(b'{"a": 1}', mtime=0), r":1: not UTF-8 text but compressed; give it a name that ends in \.gz"),
+        (
+            gzip.compress(b'{"a": 1}', mtime=0),
+            r":1: not UTF-8 text but compressed; give it a name that ends in \.gz",
+        ),
         (b'{"a":\n "\xff"}', r":[12]: "),
     ],
 )
