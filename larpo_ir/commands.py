@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import os
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ from larpo_ir.prompting import Prompting, asked_in
 from larpo_ir.report import interval, markdown_table
 from larpo_ir.results import write_atomically
 from larpo_ir.rewards import Reranker
-from larpo_ir.rundir import made_already, record_made
+from larpo_ir.rundir import is_made, made_already, record_made
 from larpo_ir.served import OpenAIGenerator  # noqa: F401  (so that the command line knows its name)
 from larpo_ir.significance import summarise
 from larpo_ir.tasks import evaluate_task, get_task
@@ -49,14 +49,6 @@ def write_results(results: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     else:
         write_run(results, path)
     return path
-
-
-def _made(output: str, made_from: dict[str, Any]) -> bool:
-    """Whether the output is there already, made from the same things; it is said if so."""
-    there = made_already(output, made_from, free=("first_prompt",))
-    if there:
-        print(f"{output} is there already, made from the same: nothing to do")
-    return there
 
 
 def generate(
@@ -90,7 +82,7 @@ def generate(
         "topics": identity(asked),
         "first_prompt": generator.as_read(generator.prompts(asked[:1])[0], f"query {asked['qid'].iloc[0]}"),
     }
-    if _made(output, made_from):
+    if is_made(output, made_from, free=("first_prompt",)):
         return
     results = generator.transform(asked)
     unfinished = int((~results["finished"]).sum())
@@ -114,7 +106,7 @@ def rerank(reward: Reranker, results: str, output: str = "runs/reranked.parquet"
     """
     responses = with_prompts(read_results(results))
     made_from = {"command": "rerank", "reward": identity(reward), "results": identity(responses)}
-    if _made(output, made_from):
+    if is_made(output, made_from):
         return
     ranked = reward.transform(responses)
     written = write_results(ranked, output)
@@ -269,10 +261,8 @@ def _align_offline(
             output / "sft",
         )
         generator = Generator(model, tokenizer, max_new_tokens=1)
-    compared = {
-        "command": "align",
-        "objectives": list(configs),
-    }  # (the runs know what else they are made from)
+    # What else the table is made from, its runs know.
+    compared = {"command": "align", "objectives": list(configs)}
     made_already(output / "ranking.md", compared)
     results: dict[str, AlignResult] = {}
     first: Path | None = None

@@ -99,10 +99,9 @@ def align(
             the configuration's, everything else its own.
         reward: the reranker. None only together with recorded `candidates`.
         prompts: topics `qid, query` and maybe `prompt`, and what the reward needs (such as `gold`), a dataset with
-        the
-            column `prompt`, as in TRL, or a list of prompts; prompts are strings or chats. What the policy reads for
-            them is the generator's way of asking (`larpo_ir.prompting`); reward, reference, trainer and evaluation
-            read the same.
+            the column `prompt`, as in TRL, or a list of prompts; prompts are strings or chats. What the policy reads
+            for them is the generator's way of asking (`larpo_ir.prompting`); reward, reference, trainer and
+            evaluation read the same.
         config: see `AlignConfig`.
         eval_prompts: held-out topics, measured before alignment and after each iteration.
         candidates: recorded, graded candidates of the prompts, which are then not sampled (offline alignment).
@@ -117,9 +116,8 @@ def align(
     Writes what *A run on disk* in `docs/design.md` lists to `config.output_dir`, and goes on there if the same run
     was interrupted; what was generated until then is kept. A run is the same if it is made from the same weights,
     tokenizer and template, prompts with all their columns, candidates, held-out prompts and lists, reward and
-    settings.
-    Raises a one-line `ValueError` that names what differs, and for chats that the policy's template refuses, before
-    anything is sampled.
+    settings. Raises a one-line `ValueError` that names what differs, and for chats that the policy's or the reward's
+    template refuses, before anything is sampled.
     """
     if reward is None and candidates is None:
         raise ValueError(
@@ -185,7 +183,8 @@ class _Run:
         self.inputs.check()
         self.generator, self.reward, self.config = self.inputs.generator, reward, config
         self.recorded = self.inputs.recorded
-        self.generator.show(topics.assign(prompt=self.inputs.prompts_of(topics)))
+        first = topics.iloc[:1]
+        self.generator.show(first.assign(prompt=self.inputs.prompts_of(first)))
         self.directory = RunDirectory(config.output_dir)
         self.pool = CandidatePool()
         self.seconds: dict[str, float] = {}

@@ -181,7 +181,10 @@ class CandidatePool:
 
     def _check_prompts(self, results: pd.DataFrame) -> None:
         """A query id stands for one prompt, in all iterations: its responses would be trained on another one's."""
-        known = pd.concat([self._frame[_ASKED], results.reindex(columns=_ASKED)]).drop_duplicates("qid")
+        again = self._frame["qid"].isin(results["qid"].astype(str))
+        known = pd.concat([self._frame.loc[again, _ASKED], results.reindex(columns=_ASKED)]).drop_duplicates(
+            "qid"
+        )
         first = dict(zip(known["qid"].astype(str), map(key_of, asked_in(known)), strict=True))
         asked = asked_in(results)
         for qid, prompt in zip(results["qid"].astype(str), asked, strict=True):

@@ -142,6 +142,14 @@ def made_already(
     return True
 
 
+def is_made(path: str | os.PathLike[str], settings: Mapping[str, Any], free: Collection[str] = ()) -> bool:
+    """`made_already`, for commands: it is said where there is nothing to do."""
+    there = made_already(path, settings, free)
+    if there:
+        print(f"{path} is there already, made from the same: nothing to do; delete it to make it again")
+    return there
+
+
 def record_made(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
     """Write beside an output what it was made from."""
     text = yaml.safe_dump(as_written(settings), sort_keys=False, allow_unicode=True)

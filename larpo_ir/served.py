@@ -48,8 +48,8 @@ class OpenAIGenerator(ResponseGenerator):
     server's name for the model. `num_candidates`, `temperature` (one, or several dealt in turn; 0 is greedy
     decoding), `max_new_tokens`, `stop`, `chat`, `system`, `few_shot`, `prompt_format` and `name` are every
     `ResponseGenerator`'s. A chat goes to `/chat/completions`, where the server applies the chat template, and a
-    string to `/completions` as it is. With `chat=None` strings are user turns, too, but for those that carry the
-    marks of a chat template (`<|im_start|>`, `<start_of_turn>`, …); with `chat=False` all strings stay strings.
+    string to `/completions` as it is. With `chat=True` strings are user turns, too, but for those that begin with
+    the marks of a chat template (`<|im_start|>`, `<start_of_turn>`, …); with `chat=False` all strings stay strings.
     Servers leave special tokens out of texts.
 
     Each draw is a request of its own, with a seed that follows from `seed`, qid and draw: draws differ, and a

@@ -14,7 +14,7 @@ from larpo_ir.identity import identity
 from larpo_ir.lists import read_lists
 from larpo_ir.losses import available_losses, get_loss
 from larpo_ir.report import markdown_table
-from larpo_ir.rundir import made_already, record_made
+from larpo_ir.rundir import is_made, record_made
 from larpo_ir.topics import read_topics
 from larpo_ir.trec import read_results, write_run
 from retrieval_bridge.collections import Collection, load_collection
@@ -336,14 +336,6 @@ def _training_lists(
         return lists.lists(lists.candidates(loaded, passages, split, index, seed), seed)
 
     return mined, _mined_from(loaded, passages, lists, split, seed)
-
-
-def is_made(output: str, settings: dict[str, Any]) -> bool:
-    """`larpo_ir.rundir.made_already`, which says so."""
-    if not made_already(output, settings):
-        return False
-    print(f"{output} is there already, made from the same; delete it to make it again")
-    return True
 
 
 def _report_run(results: pd.DataFrame, topics: pd.DataFrame, path: Path) -> None:

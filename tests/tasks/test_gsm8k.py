@@ -496,6 +496,6 @@ def test_shuffled_solutions_are_right_only_where_answers_coincide(solutions: lis
 
 @needs_gsm8k
 def test_solutions_without_their_mark_are_mostly_read_right(solutions: list[str]) -> None:
-    parts = [solution.rpartition("####") for solution in solutions[::3]]
-    right = [is_correct(steps, gold) for steps, _, gold in parts]
-    assert np.mean(right) > 0.985  # 0.972 by the last number alone
+    """The figure of docs/evaluators.md; 0.972 of them by the last number alone."""
+    parts = [solution.rpartition("####") for solution in solutions]
+    assert sum(is_correct(steps, gold) for steps, _, gold in parts) == 7442
