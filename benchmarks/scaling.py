@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from larpo_ir.report import markdown_table
+from larpo_ir.evaluation.tables import markdown_table
 
 HOUR, GB = 3600.0, 1e9
 

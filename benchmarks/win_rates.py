@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from larpo_ir.commandline import one_line_errors
-from larpo_ir.report import markdown_table
+from larpo_ir.cli.engine import one_line_errors
+from larpo_ir.evaluation.tables import markdown_table
 from larpo_ir.tasks.win_rates import length_controlled_win_rates
 
 SETS = 10  # of systems, at most, for each number of systems

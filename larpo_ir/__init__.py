@@ -1,47 +1,23 @@
 """larpo_ir: aligning a language model is training a retriever.
 
-Names are imported on first use: `import larpo_ir` loads neither torch nor transformers nor PyTerrier.
+Names are imported on first use: `import larpo_ir` loads neither torch nor transformers nor PyTerrier. `__init__.pyi`
+says where each of them lives.
+
+    losses, objectives    ranking losses on tensors; objectives as score and loss
+    data                  topics, results, candidate pool, ranked lists, samplers of negatives, files
+    models                prompts and responses as tokens, log-probabilities, generators
+    rewards               rerankers of responses, and judges
+    training              `LarPOTrainer`
+    provenance            files of an alignment run, and the record of what it was made from
+    evaluation            measures, intervals and tests, diagnostics, studies
+    report                a run as tables, figures and a page
+    alignment             Algorithm 1
+    tasks                 GSM8K, MATH, MixEval, AlpacaEval 2, the embedded task
+    cli                   the command line
 """
 
-from __future__ import annotations
+import lazy_loader
 
-import importlib
-from typing import Any
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 __version__ = "0.1.0"
-
-_HOME = {
-    "losses": ["get_loss", "available_losses"],
-    "objectives": ["get_objective", "available_objectives"],
-    "scoring": ["list_logprobs", "list_mask"],
-    "generators": ["Generator"],
-    "served": ["OpenAIGenerator"],
-    "rewards": [
-        "RewardModel",
-        "PairwiseRewardModel",
-        "VerifiableReward",
-        "MajorityVote",
-        "LogProb",
-        "RewardEnsemble",
-        "Refine",
-    ],
-    "pool": ["CandidatePool"],
-    "lists": ["read_lists", "to_pairs"],
-    "negatives": ["get_sampler", "available_samplers", "sample_lists"],
-    "policies": ["SmallPolicy"],
-    "trainer": ["LarPOTrainer", "LarPOConfig"],
-    "loop": ["align", "retrieve", "AlignConfig", "AlignResult"],
-    "measures": ["Pass", "pass_at_n", "evaluate", "evaluate_per_query", "compare", "judge"],
-}
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
-__all__ = ["__version__", *_MODULE_OF]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'larpo_ir' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"larpo_ir.{_MODULE_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)

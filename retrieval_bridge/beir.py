@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from larpo_ir.records import Located, Row, read_records, read_table
+from larpo_ir.data.records import Located, Row, read_records, read_table
 from retrieval_bridge.collection import Collection
 from retrieval_bridge.rows import (
     Passage,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from larpo_ir.records import Located
+from larpo_ir.data.records import Located
 from retrieval_bridge.collection import Collection
 from retrieval_bridge.rows import Passage, judgements, passage_of, stamps_of, topics_frame
 

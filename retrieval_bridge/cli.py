@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from larpo_ir.commandline import Commands, run
+from larpo_ir.cli.engine import Commands, run
 
 COMMANDS: Commands = {
     "index": ("index a collection's passages", "retrieval_bridge.commands:make_index", "same"),

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from larpo_ir.records import Row, read_records
+from larpo_ir.data.records import Row, read_records
 from retrieval_bridge.beir import BeirCollection
 from retrieval_bridge.catalogue import IRDatasetsCollection
 from retrieval_bridge.collection import Collection

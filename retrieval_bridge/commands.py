@@ -9,14 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from larpo_ir.distributed import is_main_process
-from larpo_ir.identity import identity
-from larpo_ir.lists import read_lists
+from larpo_ir.data.lists import read_lists
+from larpo_ir.data.topics import read_topics
+from larpo_ir.data.trec import read_results, write_run
+from larpo_ir.evaluation.tables import markdown_table
 from larpo_ir.losses import available_losses, get_loss
-from larpo_ir.report import markdown_table
-from larpo_ir.rundir import is_made, record_made
-from larpo_ir.topics import read_topics
-from larpo_ir.trec import read_results, write_run
+from larpo_ir.models.distributed import is_main_process
+from larpo_ir.provenance.identity import identity
+from larpo_ir.provenance.outputs import is_made, record_made
 from retrieval_bridge.collections import Collection, load_collection
 from retrieval_bridge.comparisons import (
     COMPARED_ON,

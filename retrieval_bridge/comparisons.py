@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from larpo_ir.measures import evaluate_per_query
-from larpo_ir.report import markdown_table
-from larpo_ir.results import rank_results
-from larpo_ir.studies import study
-from larpo_ir.trec import read_results, write_run
+from larpo_ir.data.results import rank_results
+from larpo_ir.data.trec import read_results, write_run
+from larpo_ir.evaluation.measures import evaluate_per_query
+from larpo_ir.evaluation.studies import study
+from larpo_ir.evaluation.tables import markdown_table
 from retrieval_bridge.collections import Collection, load_collection
 from retrieval_bridge.encoders import Encoder
 from retrieval_bridge.experiments import Experiment

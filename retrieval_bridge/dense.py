@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 import numpy as np
 import pandas as pd
 
-from larpo_ir.distributed import from_main, is_main_process, wait_for_everyone
+from larpo_ir.models.distributed import from_main, is_main_process, wait_for_everyone
 from retrieval_bridge.embeddings import Shards, blocks, digest, encode_shards, precomputed, replacing, sample
 from retrieval_bridge.encoders import Encoder
 from retrieval_bridge.passages import Passages, passages_of

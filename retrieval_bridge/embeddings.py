@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from larpo_ir.distributed import from_main, is_main_process, share, wait_for_everyone
+from larpo_ir.models.distributed import from_main, is_main_process, share, wait_for_everyone
 from retrieval_bridge.encoders import Encoder
 from retrieval_bridge.passages import Passages
 from retrieval_bridge.retriever import is_indexed, own_folder, write_manifest

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from larpo_ir.identity import digest, identity
+from larpo_ir.data.digests import digest
+from larpo_ir.provenance.identity import identity
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -93,7 +94,7 @@ class Encoder:
         """32 hexadecimal digits of all that a vector depends on: weights, modules, tokens, prefixes, similarity."""
         import xxhash
 
-        from larpo_ir.logprob_cache import fingerprint
+        from larpo_ir.models.fingerprints import fingerprint
 
         modules: list[Any] = [
             (type(module).__name__, getattr(module, "get_config_dict", dict)())

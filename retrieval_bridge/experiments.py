@@ -1,6 +1,6 @@
 """Experiments on retrievers: train from one encoder under several conditions, search, measure per query.
 
-Conditions are `larpo_ir.studies.Condition`s, so that a study of retrievers has the table, the figure and the files of
+Conditions are `larpo_ir.evaluation.studies.Condition`s, so that a study of retrievers has the table, the figure and the files of
 a study of policies.
 """
 
@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyterrier as pt
 
-from larpo_ir.identity import digest_rows
+from larpo_ir.data.digests import digest_rows
+from larpo_ir.data.files import write_atomically
+from larpo_ir.data.trec import read_run, write_run
+from larpo_ir.evaluation.measures import evaluate_per_query
+from larpo_ir.evaluation.studies import Condition, Study, study
+from larpo_ir.evaluation.tables import count
 from larpo_ir.losses import get_loss
-from larpo_ir.measures import evaluate_per_query
-from larpo_ir.report import count
-from larpo_ir.results import write_atomically, write_run
-from larpo_ir.studies import Condition, Study, study
-from larpo_ir.trec import read_run
 from retrieval_bridge.collections import Collection
 from retrieval_bridge.dense import DenseRetriever
 from retrieval_bridge.encoders import Encoder
@@ -135,7 +135,7 @@ def compare_losses(
 ) -> Study:
     """Train with every loss, from the same encoder, on the same lists, for as many steps.
 
-    Writes the study (`larpo_ir.studies`), a TREC run for every loss and seed, and `experiment.csv`: `pt.Experiment`
+    Writes the study (`larpo_ir.evaluation.studies`), a TREC run for every loss and seed, and `experiment.csv`: `pt.Experiment`
     on these runs, each seed's against the untrained encoder, paired t-tests with Holm's correction.
     """
     names = [get_loss(loss).name for loss in losses]

@@ -2,7 +2,7 @@
 
 Algorithm 1 of Jin et al. (arXiv:2502.03699) with a retriever in the policy's place. Candidates are what the encoder
 of this iteration retrieves; the candidate pool remembers those of earlier ones; the reference is the encoder at the
-start of the iteration. Pool, samplers, losses and measures are those of `larpo_ir.loop`, and so is the directory.
+start of the iteration. Pool, samplers, losses and measures are those of `larpo_ir.alignment.loop`, and so is the directory.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from larpo_ir.distributed import num_processes
-from larpo_ir.identity import identity
+from larpo_ir.alignment.config import MEMORIES
+from larpo_ir.data.files import write_atomically
+from larpo_ir.data.negatives import Sampler, sample_lists
+from larpo_ir.data.pool import CandidatePool, Memory
+from larpo_ir.data.trec import write_run
+from larpo_ir.evaluation.measures import evaluate_per_query
+from larpo_ir.evaluation.significance import summarise
 from larpo_ir.losses import get_loss
-from larpo_ir.measures import evaluate_per_query
-from larpo_ir.negatives import Sampler, sample_lists
-from larpo_ir.pool import CandidatePool, Memory
-from larpo_ir.results import write_atomically, write_run
-from larpo_ir.rundir import RunDirectory
-from larpo_ir.settings import MEMORIES
-from larpo_ir.significance import summarise
+from larpo_ir.models.distributed import num_processes
+from larpo_ir.provenance.identity import identity
+from larpo_ir.provenance.run_directory import RunDirectory
 from retrieval_bridge.dense import DenseRetriever
 from retrieval_bridge.encoders import Encoder, EncoderLike
 from retrieval_bridge.measured import MEASURES, depth_of, digest_of

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from larpo_ir.identity import digest, digest_rows
+from larpo_ir.data.digests import digest, digest_rows
 
 if TYPE_CHECKING:
     from retrieval_bridge.collections import Collection

@@ -2,16 +2,16 @@
 
     candidates = mine(topics, qrels, passages, {"bm25": BM25(c) % 50, "dense": DenseRetriever(encoder, c) % 50})
     candidates = (WithoutAnswers() >> WithoutNear(0.05))(candidates)          # probably false negatives
-    lists = sample_lists(candidates, Negatives("bm25", num_negatives=7))      # larpo_ir.negatives
+    lists = sample_lists(candidates, Negatives("bm25", num_negatives=7))      # larpo_ir.data.negatives
 
 Candidates are a results frame: `text` is title and text; `label` what the qrels say, 0 where they say nothing;
 `score` the relevance to learn from (as a reward is for responses), at first the label; `source` the retriever that
 brought the row, `source_rank` and `source_score` what it was there. A passage that two retrievers bring is two rows
-of one docno; judged passages are rows with the source `judged`. Every sampler of `larpo_ir.negatives` reads such a
+of one docno; judged passages are rows with the source `judged`. Every sampler of `larpo_ir.data.negatives` reads such a
 frame, and a reranker grades it: after `CrossEncoderReranker(m)(candidates)` a retriever learns from a cross-encoder.
 
 How hard the negatives are, easiest first (`LADDER`): passages drawn at random, other questions' passages, BM25's, and
-those of the dense retriever that is being trained. For responses the ladder is that of `larpo_ir.negatives`.
+those of the dense retriever that is being trained. For responses the ladder is that of `larpo_ir.data.negatives`.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
-from larpo_ir.negatives import rng_of
-from larpo_ir.records import id_text, read_records
-from larpo_ir.results import rank_results, require_columns, write_atomically
+from larpo_ir.data.files import write_atomically
+from larpo_ir.data.negatives import rng_of
+from larpo_ir.data.records import id_text, read_records
+from larpo_ir.data.results import rank_results, require_columns
+from larpo_ir.data.sampling import Choice, Chooser, Columns, ranking_of
+from larpo_ir.data.text_files import read_lines
+from larpo_ir.data.trec import read_results, write_run
 from larpo_ir.rewards.reranker import Reranker
-from larpo_ir.sampling import Choice, Chooser, Columns, ranking_of
-from larpo_ir.text_files import read_lines
-from larpo_ir.trec import read_results, write_run
 from retrieval_bridge.answers import holds_answer
 from retrieval_bridge.collections import Collection
 from retrieval_bridge.passages import Passages, full_text, passages_of, results_frame
@@ -306,7 +307,7 @@ def read_negatives(path: str | os.PathLike[str]) -> pd.DataFrame:
 
     * `.tsv`: `qid <tab> docno` on a line, or `qid <tab> docno,docno,…`;
     * `.jsonl`: `{"qid": …, "docnos": […]}`;
-    * any other name: a TREC run (`larpo_ir.trec`);
+    * any other name: a TREC run (`larpo_ir.data.trec`);
 
     each maybe as `.gz`. Blank lines are skipped. Raises `ValueError` with file and line for what is none of them.
     """

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from larpo_ir.results import rank_results, write_atomically
-from larpo_ir.text_files import first_line
+from larpo_ir.data.files import write_atomically
+from larpo_ir.data.results import rank_results
+from larpo_ir.data.text_files import first_line
 from retrieval_bridge.rows import string_of, written_at
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from larpo_ir.records import Located, Row, read_lines, read_records, read_table
-from larpo_ir.results import docno_of
+from larpo_ir.data.records import Located, Row, read_lines, read_records, read_table
+from larpo_ir.data.results import docno_of
 from retrieval_bridge.collection import Collection
 from retrieval_bridge.rows import (
     CORPUS_FILES,

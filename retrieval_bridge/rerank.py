@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
-from larpo_ir.lists import check_lists, completion_text, prompt_text
+from larpo_ir.data.lists import check_lists, completion_text, prompt_text
 from larpo_ir.losses import RankingLoss, available_losses, get_loss
 from larpo_ir.rewards.reranker import Reranker, describe
 from retrieval_bridge.encoders import minilm_folder, not_loaded, tokens_of
@@ -74,7 +74,7 @@ class CrossEncoderReranker(Reranker):
             raise ValueError(f"{self.name}: batch_size is {batch_size}; it must be at least 1")
         self.model = load_cross_encoder(model, max_length)
         self.batch_size, self.bf16 = batch_size, bf16
-        # beside the weights, what a run's identity (`larpo_ir.identity`) needs to know of the model
+        # beside the weights, what a run's identity (`larpo_ir.provenance.identity`) needs to know of the model
         self.tokens, self.max_length = tokens_of(self.model), self.model.max_seq_length
         if bf16:
             # Logits of 8 bits would tie.
@@ -221,7 +221,7 @@ def _as_columns(lists: Dataset) -> Dataset:
         {
             "query": [prompt_text(prompt) for prompt in lists["prompt"]],
             "docs": [[completion_text(text) for text in texts] for texts in lists["completions"]],
-            "labels": [[float(score) for score in scores] for scores in lists["scores"]],
+            "labels": [[float(score) for score in scores] for scores in lists["relevance"]],
         }
     )
 
@@ -230,7 +230,7 @@ def _loss(model: CrossEncoder, loss: str | RankingLoss, lists: Dataset) -> nn.Mo
     if isinstance(loss, str) and loss in LISTWISE:
         return LISTWISE[loss](model)
     if loss == "binary":
-        outside = next((s for scores in lists["scores"] for s in scores if not 0 <= s <= 1), None)
+        outside = next((s for scores in lists["relevance"] for s in scores if not 0 <= s <= 1), None)
         if outside is not None:
             raise ValueError(f"loss 'binary' needs scores from 0 to 1, found {outside}; use a ranking loss")
         return ListLoss(model, binary)

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
-from larpo_ir.identity import digest
-from larpo_ir.results import require_columns, write_atomically
+from larpo_ir.data.digests import digest
+from larpo_ir.data.files import write_atomically
+from larpo_ir.data.results import require_columns
 from retrieval_bridge.passages import INDEX as MANIFEST
 from retrieval_bridge.passages import RESULTS, Passages, results_frame
 from retrieval_bridge.rows import written_at

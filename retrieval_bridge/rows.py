@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from larpo_ir.records import Located, Row, id_text, read_lines, read_records, read_table
-from larpo_ir.trec import judged_once
+from larpo_ir.data.records import Located, Row, id_text, read_lines, read_records, read_table
+from larpo_ir.data.trec import judged_once
 
 Passage = dict[str, str]  # docno, title, text
 

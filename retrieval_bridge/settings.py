@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 import pyterrier as pt
 
-from larpo_ir.negatives import sample_lists
+from larpo_ir.data.negatives import sample_lists
 from retrieval_bridge.measured import stamp_of
 from retrieval_bridge.mining import (
     AnswerGrades,
@@ -127,7 +127,7 @@ class ListConfig:
         return {**asdict(self), "content": {name: parts for name, parts in content.items() if parts}}
 
     def lists(self, candidates: pd.DataFrame, seed: int = 0) -> Dataset:
-        """Training lists of all topics, as `larpo_ir.negatives.sample_lists` makes them."""
+        """Training lists of all topics, as `larpo_ir.data.negatives.sample_lists` makes them."""
         return sample_lists(candidates, self.sampler(), seed)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 
-from larpo_ir.prompt_index import K1, B, english_tokenizer
+from larpo_ir.data.prompt_index import K1, B, english_tokenizer
 from retrieval_bridge.lucene import Lucene
 from retrieval_bridge.passages import Passages, passages_of, written_whole
 from retrieval_bridge.retriever import (

@@ -15,7 +15,8 @@ from typing import Any
 
 import pyterrier as pt
 
-from larpo_ir.identity import digest, identity
+from larpo_ir.data.digests import digest
+from larpo_ir.provenance.identity import identity
 from retrieval_bridge.measured import stamp_of
 from retrieval_bridge.passages import Passages
 

@@ -1,6 +1,6 @@
 """Training a dense retriever with the ranking losses of `larpo_ir`: the same loss objects, on s = sim/τ.
 
-A retriever's training lists are ranked lists (`larpo_ir.lists`): `prompt` is the query, `completions` are passages,
+A retriever's training lists are ranked lists (`larpo_ir.data.lists`): `prompt` is the query, `completions` are passages,
 `scores` their graded relevance. Two ways to score them:
 
     s(d) = sim(q, d) / τ                                          without a reference: the usual retriever
@@ -29,9 +29,9 @@ from sentence_transformers import (
 from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 from torch import Tensor, nn
 
-from larpo_ir.lists import check_lists, read_lists
+from larpo_ir.data.lists import check_lists, read_lists
 from larpo_ir.losses import RankingLoss, get_loss
-from larpo_ir.scoring import list_mask
+from larpo_ir.models.scoring import list_mask
 from retrieval_bridge.encoders import Encoder
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Collator(SentenceTransformerDataCollator):
         return batch
 
     def _row(self, example: dict[str, Any], place_of: dict[str, int]) -> tuple[list[int], list[float]]:
-        places, relevance = [place_of[text] for text in example["completions"]], list(example["scores"])
+        places, relevance = [place_of[text] for text in example["completions"]], list(example["relevance"])
         if self.in_batch:
             others = [place for place in place_of.values() if place not in set(places)]
             best, worst = max(relevance), min(relevance)
@@ -195,7 +195,7 @@ def train_retriever(
         ends = start if isinstance(reference, str) and reference == "start" else Encoder(reference)
         lists = with_reference(lists, ends, temperature)
     columns = [
-        name for name in ("prompt", "completions", "scores", "ref_logps") if name in lists.column_names
+        name for name in ("prompt", "completions", "relevance", "ref_logps") if name in lists.column_names
     ]
     if in_batch and "ref_logps" in columns:
         raise ValueError(

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from larpo_ir.records import Located, read_lines, read_table
-from larpo_ir.text_files import first_line
+from larpo_ir.data.records import Located, read_lines, read_table
+from larpo_ir.data.text_files import first_line
 from retrieval_bridge.collection import Collection
 from retrieval_bridge.rows import Passage, existing, qrels_frame, read_corpus, stamps_of, topics_frame
 

@@ -1,4 +1,4 @@
-"""What `tests/test_distributed.py` runs in one process and in two: training, scoring and the loop.
+"""What `tests/models/test_distributed.py` runs in one process and in two: training, scoring and the loop.
 
 python -m tests.launched OUTPUT [batch size per process]
 """
@@ -20,18 +20,20 @@ from torch.distributed.fsdp import fully_shard
 
 PartialState(cpu=True)
 
-from larpo_ir import AlignConfig, Generator, VerifiableReward, align, scoring  # noqa: E402
-from larpo_ir.distributed import is_main_process, num_processes, share  # noqa: E402
-from larpo_ir.reference import fixed_logprobs  # noqa: E402
-from larpo_ir.scoring import score_lists  # noqa: E402
-from larpo_ir.tokenization import TokenizedList  # noqa: E402
-from larpo_ir.trainer import LarPOConfig, LarPOTrainer  # noqa: E402
-from tests.models import make_model, make_tokenizer  # noqa: E402
+from larpo_ir import AlignConfig, Generator, VerifiableReward, align  # noqa: E402
+from larpo_ir.models import scoring  # noqa: E402
+from larpo_ir.models.distributed import is_main_process, num_processes, share  # noqa: E402
+from larpo_ir.models.scoring import score_lists  # noqa: E402
+from larpo_ir.models.tokenization import TokenizedList  # noqa: E402
+from larpo_ir.training.config import LarPOConfig  # noqa: E402
+from larpo_ir.training.reference import fixed_logprobs  # noqa: E402
+from larpo_ir.training.trainer import LarPOTrainer  # noqa: E402
+from tests.small_models import make_model, make_tokenizer  # noqa: E402
 
 LISTS = Dataset.from_list(
     [
         {"prompt": "ab the" * (i % 3 + 1), "completions": ["xy" * (1 + j) for j in range(2 + i % 3)],
-         "scores": [float((i * j) % 3) + j / 10 for j in range(2 + i % 3)]}
+         "relevance": [float((i * j) % 3) + j / 10 for j in range(2 + i % 3)]}
         for i in range(8)
     ]
 )  # fmt: skip
@@ -176,7 +178,7 @@ def main(directory: Path) -> None:
         "by tokens": trained(
             directory / "tokens", max_tokens_per_batch=40, gradient_accumulation_steps=2 if alone else 1
         ),
-        "scores": fixed_logprobs(make_model(), TOKENS),
+        "relevance": fixed_logprobs(make_model(), TOKENS),
         "align": aligned(directory / "align"),
         "gradients": all_gradients(),
         "sharded scores": sharded_scores(directory / "cache"),

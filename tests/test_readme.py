@@ -12,7 +12,7 @@ import pytest
 import larpo_ir
 from tests.bridge.small import write_beir
 from tests.bridge.test_rerank import make_model as make_cross_encoder
-from tests.models import make_model, make_reward_model, make_tokenizer
+from tests.small_models import make_model, make_reward_model, make_tokenizer
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -34,7 +34,7 @@ def test_the_other_blocks_run(tmp_path, monkeypatch):
     ):
         model.save_pretrained(tmp_path / "path" / "to" / name)
         make_tokenizer(bos=True).save_pretrained(tmp_path / "path" / "to" / name)
-    lists = [{"prompt": "xy", "completions": ["a", "b"], "scores": [1.0, 0.0]}] * 4
+    lists = [{"prompt": "xy", "completions": ["a", "b"], "relevance": [1.0, 0.0]}] * 4
     (tmp_path / "lists.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lists))
     topics = pd.DataFrame(
         {"qid": ["1", "2", "3"], "query": ["1+1?", "2+2?", "3+3?"], "gold": ["2", "4", "6"]}

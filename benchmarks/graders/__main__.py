@@ -23,10 +23,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmarks.graders.peers import math_verify_says, official_rules_say
-from larpo_ir.commandline import one_line_errors
-from larpo_ir.records import read_records
-from larpo_ir.report import markdown_table
-from larpo_ir.report.figures import COLOURS, MARKERS, save_figure
+from larpo_ir.cli.engine import one_line_errors
+from larpo_ir.data.records import read_records
+from larpo_ir.evaluation.figures import COLOURS, MARKERS, save_figure
+from larpo_ir.evaluation.tables import markdown_table
 from larpo_ir.tasks import gsm8k, math, mixeval
 
 Case: TypeAlias = dict[str, Any]

@@ -17,7 +17,8 @@ from benchmarks.nq.recall_pass import recall_pass
 from benchmarks.nq.report import write_page
 from benchmarks.nq.studies import ENCODER, STUDIES
 from benchmarks.nq.systems import measure_systems
-from larpo_ir.commandline import one_line_errors, plain_output
+from larpo_ir.cli.engine import one_line_errors
+from larpo_ir.data.console import plain_output
 from retrieval_bridge.collections import load_collection
 from retrieval_bridge.commands import TRAINING
 from retrieval_bridge.encoders import Encoder

@@ -20,11 +20,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from larpo_ir.measures import evaluate_per_query, judge
-from larpo_ir.report import Panel, curve, curves_figure, interval, markdown_table, save_figure
-from larpo_ir.results import write_atomically
-from larpo_ir.rundir import RunDirectory
-from larpo_ir.significance import compare, holm
+from larpo_ir.data.files import write_atomically
+from larpo_ir.evaluation.figures import Panel, curves_figure, save_figure
+from larpo_ir.evaluation.measures import evaluate_per_query, judge
+from larpo_ir.evaluation.significance import compare, holm
+from larpo_ir.evaluation.tables import curve, interval, markdown_table
+from larpo_ir.provenance.run_directory import RunDirectory
 from retrieval_bridge.collections import Collection, load_collection
 from retrieval_bridge.measured import digest_of
 from retrieval_bridge.passages import Passages, passages_of
@@ -92,7 +93,7 @@ def recall(
 
 def language_model(output: Path, seed: int) -> tuple[Passes, Passes]:
     """Per-problem Pass@N of the SFT policy: at all temperatures on problems to choose on, at two on the others."""
-    from larpo_ir.quickstart import QuickstartConfig, one_thread, parts, problems
+    from larpo_ir.cli.quickstart import QuickstartConfig, one_thread, parts, problems
     from larpo_ir.tasks import arithmetic
 
     def sampled(temperature: float, of: str, size: Mapping[str, int], problem_seed: int) -> pd.DataFrame:
@@ -186,7 +187,7 @@ class Crossing:
 
 
 def ends(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """`larpo_ir.significance.compare`, paired, at the smallest and the largest N; `p_holm` over the two."""
+    """`larpo_ir.evaluation.significance.compare`, paired, at the smallest and the largest N; `p_holm` over the two."""
     columns = [first.columns[0], first.columns[-1]]
     tests = compare(first[columns], second[columns])
     return tests.assign(p_holm=holm(tests["p_value"]))
@@ -311,7 +312,8 @@ def _tests_table(tests: pd.DataFrame, cool: float, hot: float) -> pd.DataFrame:
 
 def main() -> None:
     """Entry point of `python -m benchmarks.nq.recall_pass`."""
-    from larpo_ir.commandline import one_line_errors, plain_output
+    from larpo_ir.cli.engine import one_line_errors
+    from larpo_ir.data.console import plain_output
 
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.nq.recall_pass", description=recall_pass.__doc__

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 from benchmarks.nq.studies import ENCODER, ITERATIONS, STUDIED
-from larpo_ir.results import write_atomically
-from larpo_ir.rundir import environment
+from larpo_ir.data.files import write_atomically
+from larpo_ir.provenance.outputs import environment
 from retrieval_bridge.commands import TRAINING
 
 INTRODUCTION = """# Retrieval on Natural Questions

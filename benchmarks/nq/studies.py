@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from larpo_ir.identity import identity
-from larpo_ir.pool import Memory
-from larpo_ir.report import count
-from larpo_ir.studies import Condition, Study, study
+from larpo_ir.data.pool import Memory
+from larpo_ir.evaluation.studies import Condition, Study, study
+from larpo_ir.evaluation.tables import count
+from larpo_ir.provenance.identity import identity
 from retrieval_bridge.commands import COMPARED_ON
 from retrieval_bridge.experiments import (
     START,

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from larpo_ir.rundir import made_already, record_made
-from larpo_ir.studies import Study, study
+from larpo_ir.evaluation.studies import Study, study
+from larpo_ir.provenance.outputs import made_already, record_made
 from retrieval_bridge.collections import Collection
 from retrieval_bridge.commands import system_condition
 from retrieval_bridge.experiments import MEASURES

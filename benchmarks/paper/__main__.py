@@ -16,9 +16,10 @@ from pathlib import Path
 from benchmarks.paper.page import write_page
 from benchmarks.paper.setup import CONFIGS, SCALES, Setup
 from benchmarks.paper.table import EXPERIMENTS, PAPER
-from larpo_ir.commandline import one_line_errors, plain_output
-from larpo_ir.distributed import is_main_process
-from larpo_ir.workers import idle_cores
+from larpo_ir.cli.engine import one_line_errors
+from larpo_ir.data.console import plain_output
+from larpo_ir.evaluation.workers import idle_cores
+from larpo_ir.models.distributed import is_main_process
 
 
 def main() -> None:

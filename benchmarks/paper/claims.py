@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from larpo_ir.significance import compare, holm
-from larpo_ir.studies import Study
+from larpo_ir.evaluation.significance import compare, holm
+from larpo_ir.evaluation.studies import Study
 
 LEVEL = 0.05
 RULE = (

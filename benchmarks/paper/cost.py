@@ -32,7 +32,7 @@ from benchmarks.scaling import (
     training_flops,
     value,
 )
-from larpo_ir.report import markdown_table
+from larpo_ir.evaluation.tables import markdown_table
 
 GEMMA, MISTRAL, _ = POLICIES
 MODELS = {

@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from larpo_ir.distributed import is_main_process, wait_for_everyone
+from larpo_ir.models.distributed import is_main_process, wait_for_everyone
 
 # task -> the column of its items.parquet that is its measure, and how tables call it
 ITEMS = {
@@ -57,7 +57,7 @@ def judge_of(options: Mapping[str, Any]) -> Any:
     if options.get("judge") is None:
         return None
     from larpo_ir.cli import COMMANDS
-    from larpo_ir.commandline import parser_of
+    from larpo_ir.cli.engine import parser_of
 
     parser = parser_of("larpo-ir", COMMANDS, "evaluate")
     given = parser.instantiate(parser.parse_object({"results": "-", "judge": dict(options["judge"])}))

@@ -15,11 +15,12 @@ from matplotlib.figure import Figure
 from benchmarks.paper.claims import Claim, judge_claims
 from benchmarks.paper.evaluations import evaluated, joint_leaderboard
 from benchmarks.paper.setup import Setup, merged
-from larpo_ir.distributed import is_main_process
-from larpo_ir.report import count, save_figure
-from larpo_ir.results import write_atomically
-from larpo_ir.studies import Condition, Study, study
-from larpo_ir.workers import side_by_side
+from larpo_ir.data.files import write_atomically
+from larpo_ir.evaluation.figures import save_figure
+from larpo_ir.evaluation.studies import Condition, Study, study
+from larpo_ir.evaluation.tables import count
+from larpo_ir.evaluation.workers import side_by_side
+from larpo_ir.models.distributed import is_main_process
 
 START = "SFT"  # the policy before alignment
 MEASURES = {
@@ -28,7 +29,7 @@ MEASURES = {
     "pass@16": "Pass@16",
     "best_logprob": "log π(best)",
 }
-"""Per-prompt measures of a policy (`larpo_ir.heldout`), by the name that tables give them."""
+"""Per-prompt measures of a policy (`larpo_ir.alignment.heldout`), by the name that tables give them."""
 
 Overrides = Mapping[str, Any]
 
@@ -169,5 +170,5 @@ def _measures(setup: Setup, generator: Any, per_query: pd.DataFrame, folder: Pat
 
 
 def sampler(name: str, **options: Any) -> dict[str, Any]:
-    """A sampler of `larpo_ir.negatives` as a configuration names it."""
-    return {"class_path": f"larpo_ir.negatives.{name}", "init_args": options}
+    """A sampler of `larpo_ir.data.negatives` as a configuration names it."""
+    return {"class_path": f"larpo_ir.data.negatives.{name}", "init_args": options}

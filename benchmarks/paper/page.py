@@ -13,10 +13,10 @@ import yaml
 from benchmarks.paper.claims import RULE
 from benchmarks.paper.experiment import Experiment
 from benchmarks.paper.table import EXPERIMENTS
-from larpo_ir.report import markdown_table
-from larpo_ir.results import write_atomically
-from larpo_ir.rundir import environment
-from larpo_ir.studies import PER_QUERY, Study, folder_of
+from larpo_ir.data.files import write_atomically
+from larpo_ir.evaluation.studies import PER_QUERY, Study, folder_of
+from larpo_ir.evaluation.tables import markdown_table
+from larpo_ir.provenance.outputs import environment
 
 INTRODUCTION = """# The paper's tables and figures
 
@@ -105,7 +105,7 @@ def _beside(study: Study, experiment: Experiment) -> pd.DataFrame:
 
 
 def study_in(folder: Path) -> Study:
-    """A study read back from where `larpo_ir.studies.study` left it."""
+    """A study read back from where `larpo_ir.evaluation.studies.study` left it."""
     settings = yaml.safe_load((folder / "config.yaml").read_text())
     names = list(dict.fromkeys(pd.read_csv(folder / "summary.csv")["condition"]))
     values = {}

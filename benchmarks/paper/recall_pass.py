@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from benchmarks.paper.claims import Claim
 from benchmarks.paper.experiment import Measurements
 from benchmarks.paper.setup import Setup
-from larpo_ir.report import Panel, curve, curves_figure
-from larpo_ir.studies import Study
+from larpo_ir.evaluation.figures import Panel, curves_figure
+from larpo_ir.evaluation.studies import Study
+from larpo_ir.evaluation.tables import curve
 
 TEMPERATURES = (0.3, 0.5, 0.7, 1.0, 1.3)
 NS = (1, 2, 4, 8, 16, 32, 64)
@@ -18,7 +19,7 @@ NS = (1, 2, 4, 8, 16, 32, 64)
 
 def sampled(temperature: float, setup: Setup, seed: int, folder: Path) -> pd.DataFrame:
     """Pass@N of the policy before alignment at a temperature."""
-    from larpo_ir.measures import evaluate_per_query, judge
+    from larpo_ir.evaluation.measures import evaluate_per_query, judge
 
     generator, reward = setup.parts(seed)
     generator = generator.replace(temperature=temperature, num_candidates=setup.sampling["num_samples"])

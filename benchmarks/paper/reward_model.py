@@ -18,7 +18,7 @@ import pandas as pd
 from benchmarks.paper.claims import Claim
 from benchmarks.paper.experiment import Measurements
 from benchmarks.paper.setup import Setup, digest
-from larpo_ir.report import count
+from larpo_ir.evaluation.tables import count
 
 RANDOM, LONGEST, REWARD = "random order", "longest first", "reward model"
 SYSTEM = "mean grade of the system"
@@ -32,7 +32,7 @@ def lists_of(setup: Setup, held_out: bool) -> pd.DataFrame:
 
     In an order that says nothing of the grades, which would break ties: that of hashes.
     """
-    from larpo_ir.pool import CandidatePool
+    from larpo_ir.data.pool import CandidatePool
 
     path, last = setup.data["path"], setup.data["num_held_out"]
     frame = CandidatePool.from_ranked(path).frame
@@ -133,8 +133,8 @@ def tokens_of(reward: Any, lists: pd.DataFrame) -> list[list[int]]:
 
 def ranked(lists: pd.DataFrame, scores: Sequence[float] | pd.Series | np.ndarray) -> pd.DataFrame:
     """`nDCG@10, pairwise accuracy, Kendall τ` per list of graded lists ranked by scores."""
-    from larpo_ir.diagnostics import ranking_accuracy
-    from larpo_ir.heldout import ranking_of
+    from larpo_ir.alignment.heldout import ranking_of
+    from larpo_ir.evaluation.diagnostics import ranking_accuracy
 
     accuracy = ranking_accuracy(lists.assign(by=np.asarray(scores, dtype=float)), "by")
     found = ranking_of(lists, scores).rename(columns={"kendall_tau": "Kendall τ"})

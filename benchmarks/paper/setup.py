@@ -29,7 +29,7 @@ import pandas as pd
 import yaml
 
 from benchmarks.paper.data import topics_of
-from larpo_ir.results import write_atomically
+from larpo_ir.data.files import write_atomically
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SCALES = ("tiny", "paper")
@@ -118,7 +118,7 @@ class Setup:
 
     def candidates(self, overrides: Mapping[str, Any], seed: int) -> Path:
         """Where the policy's measures and first candidates lie, for all conditions that sample alike."""
-        from larpo_ir.loop import AFTER_RETRIEVAL
+        from larpo_ir.alignment.loop import AFTER_RETRIEVAL
 
         config = self.config(overrides, seed, Path())
         sampled = {key: value for key, value in config["align"].items() if key not in AFTER_RETRIEVAL}
@@ -127,7 +127,7 @@ class Setup:
 
     def retrieve(self, overrides: Mapping[str, Any], seed: int) -> None:
         """Fill `candidates`, unless it is complete."""
-        from larpo_ir.loop import retrieve
+        from larpo_ir.alignment.loop import retrieve
 
         folder = self.candidates(overrides, seed)
         if (folder / "iteration-00" / "run.trec").exists():  # the last file that retrieving writes
@@ -137,7 +137,7 @@ class Setup:
 
     def run(self, overrides: Mapping[str, Any], seed: int, folder: Path) -> tuple[Any, pd.DataFrame]:
         """Align under a condition; the generator with the last policy, and its per-prompt measures."""
-        from larpo_ir.loop import align
+        from larpo_ir.alignment.loop import align
 
         config = self.config(overrides, seed, folder / "run")
         write_atomically(folder / "align.yaml", yaml.safe_dump(config, sort_keys=False))
@@ -152,7 +152,7 @@ class Setup:
 def instantiated(config: Mapping[str, Any]) -> tuple[Any, Any, Any]:
     """Generator, reward and `AlignConfig` from options of `larpo-ir align`, as the command line reads them."""
     from larpo_ir.cli import COMMANDS
-    from larpo_ir.commandline import parser_of
+    from larpo_ir.cli.engine import parser_of
 
     parser = parser_of("larpo-ir", COMMANDS, "align")
     given = parser.instantiate(parser.parse_object(copy.deepcopy(dict(config))))

@@ -56,7 +56,7 @@ def fine_tune(setup: Setup, seed: int) -> None:
 def prefer(setup: Setup, seed: int) -> None:
     """DPO from there, on a random right and a random wrong answer of 20."""
     from benchmarks.paper.setup import instantiated
-    from larpo_ir.loop import align
+    from larpo_ir.alignment.loop import align
 
     target = policy_of(SFT_DPO, setup, seed)
     config = setup.config(DPO, seed, target.parents[1], str(policy_of(SFT, setup, seed)))
@@ -66,7 +66,7 @@ def prefer(setup: Setup, seed: int) -> None:
 
 def measure(step: str, setup: Setup, seed: int, folder: Path) -> pd.DataFrame:
     """Greedy accuracy and Recall@N of a step's policy."""
-    from larpo_ir.measures import evaluate_per_query, judge
+    from larpo_ir.evaluation.measures import evaluate_per_query, judge
 
     generator, reward = setup.parts(seed, str(policy_of(step, setup, seed)))
     decoded = (generator.replace(temperature=0.0, num_candidates=1) >> reward).transform(setup.held_out)

@@ -11,7 +11,7 @@ from transformers import GenerationConfig
 
 from benchmarks.speed.measure import Clock, Row, device
 from benchmarks.speed.workload import make_model, make_tokenizer
-from larpo_ir.generators import Generator
+from larpo_ir.models.generators import Generator
 
 
 def sampling(repetitions: int) -> Iterator[Row]:

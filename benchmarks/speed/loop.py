@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.speed.measure import Row
-from larpo_ir.loop import align
-from larpo_ir.quickstart import QuickstartConfig, parts, problems, settings
+from larpo_ir.alignment.loop import align
+from larpo_ir.cli.quickstart import QuickstartConfig, parts, problems, settings
 from larpo_ir.tasks import arithmetic
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from larpo_ir.results import write_atomically
+from larpo_ir.data.files import write_atomically
 
 PACKAGES = ("larpo_ir", "torch", "transformers", "trl", "accelerate")
 SEARCHERS = ("bm25s", "faiss-cpu", "sentence-transformers", "pyserini")  # as far as they are installed

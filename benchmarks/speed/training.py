@@ -16,11 +16,12 @@ from trl import DPOConfig, DPOTrainer
 
 from benchmarks.speed.measure import Clock, Row, device, peak_memory
 from benchmarks.speed.workload import make_lists, make_model, make_tokenizer, training_arguments
-from larpo_ir.layouts import shared_batch
-from larpo_ir.lists import to_pairs
-from larpo_ir.scoring import batch_logprobs, choose_way, to_device
-from larpo_ir.tokenization import TokenizedList
-from larpo_ir.trainer import LarPOConfig, LarPOTrainer
+from larpo_ir.data.lists import to_pairs
+from larpo_ir.models.layouts import shared_batch
+from larpo_ir.models.scoring import batch_logprobs, choose_way, to_device
+from larpo_ir.models.tokenization import TokenizedList
+from larpo_ir.training.config import LarPOConfig
+from larpo_ir.training.trainer import LarPOTrainer
 
 PROMPT = RESPONSE = 160
 AGAINST_TRL = {

@@ -58,7 +58,7 @@ def make_lists(
             {
                 "prompt": text(prompt),
                 "completions": [f" {text(response - 1)}" for _ in range(size)],
-                "scores": rng.permutation(size).astype(float).tolist(),
+                "relevance": rng.permutation(size).astype(float).tolist(),
             }
             for _ in range(number)
         ]

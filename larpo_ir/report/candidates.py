@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from larpo_ir.diagnostics import fixed_lists
-from larpo_ir.report.runs import Run
+from larpo_ir.evaluation.diagnostics import fixed_lists
+from larpo_ir.provenance.saved_run import SavedRun
 
 # How a list came about.
 RETRIEVED, HELD_OUT = "pool", "held out"
@@ -18,7 +18,7 @@ LIST = ["run", "kind", "iteration", "qid", "query"]
 CANDIDATE = ["text", "reward", "implicit", "logprob", "source", "temperature", "num_tokens", "count"]
 
 
-def candidate_lists(runs: Sequence[Run], max_lists: int) -> tuple[pd.DataFrame, int]:
+def candidate_lists(runs: Sequence[SavedRun], max_lists: int) -> tuple[pd.DataFrame, int]:
     """Candidates of at most `max_lists` lists of all runs, and how many lists there are.
 
     A list is a prompt's responses in an iteration S of a run. Of kind `pool`: what π_S retrieved for a training
@@ -51,7 +51,7 @@ def candidate_lists(runs: Sequence[Run], max_lists: int) -> tuple[pd.DataFrame, 
     return everything[[*LIST, *CANDIDATE]].reset_index(drop=True), total
 
 
-def _frames(place: int, run: Run) -> Iterator[pd.DataFrame]:
+def _frames(place: int, run: SavedRun) -> Iterator[pd.DataFrame]:
     initial: pd.Series[Any] | None = None
     for iteration in range(run.last + 1):
         lists = fixed_lists(run.path, iteration)
@@ -91,7 +91,7 @@ def _listed(
     return table.astype({"qid": str, "query": str, "text": str} | dict.fromkeys(numbers, "Float64"))
 
 
-def browser_data(runs: Sequence[Run], candidates: pd.DataFrame, total: int) -> dict[str, Any]:
+def browser_data(runs: Sequence[SavedRun], candidates: pd.DataFrame, total: int) -> dict[str, Any]:
     """What the page's script reads. A text stands there once, however many lists hold it; a row is an array.
 
     `lists`: `[run, kind, iteration, qid, prompt, candidates]`, a candidate being `[text, reward, …]` in the order of

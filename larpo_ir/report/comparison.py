@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from larpo_ir.report.runs import Run
-from larpo_ir.significance import compare, holm
+from larpo_ir.evaluation.significance import compare, holm
+from larpo_ir.provenance.saved_run import SavedRun
 
 BEFORE = "before alignment"
 
@@ -26,11 +26,11 @@ class Outcome(NamedTuple):
         return f"{self.wins} / {self.ties} / {self.losses}"
 
 
-def compare_runs(runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
+def compare_runs(runs: Sequence[SavedRun]) -> tuple[pd.DataFrame, list[str]]:
     """The last policy of every run against the one before alignment, and of every two runs against each other.
 
     Returns:
-        Frame with `family, measure, system, baseline`, `larpo_ir.significance.compare`'s columns (means, difference,
+        Frame with `family, measure, system, baseline`, `larpo_ir.evaluation.significance.compare`'s columns (means, difference,
         its interval, p of the paired randomisation test), `wins, ties, losses` counted over queries, and `p_holm`,
         corrected for each measure over the pairs of its `family`, `change` or `runs`. And a line for each two runs
         that cannot be compared, since they were not measured on the same prompts.

@@ -18,10 +18,10 @@ from typing import Any
 
 import pandas as pd
 
+from larpo_ir.evaluation.figures import data_url
+from larpo_ir.evaluation.tables import cell, is_number
 from larpo_ir.report.comparison import Outcome
-from larpo_ir.report.figures import data_url
 from larpo_ir.report.sections import Section
-from larpo_ir.report.tables import cell, is_number
 
 _INSIDE = re.compile(r" (?![\[(])")  # where a number with its interval is not broken into lines
 _HTML = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from larpo_ir.diagnostics import diagnose
-from larpo_ir.report import figures
+from larpo_ir.evaluation import figures
+from larpo_ir.evaluation.diagnostics import diagnose
+from larpo_ir.evaluation.tables import NOTHING, counted, curve, interval, p_value
+from larpo_ir.provenance.saved_run import SavedRun
 from larpo_ir.report.comparison import Outcome
-from larpo_ir.report.runs import Run
-from larpo_ir.report.tables import NOTHING, counted, curve, interval, p_value
 
 # measure -> how a curve of it is called
 CURVES = {
@@ -73,7 +73,7 @@ class Section:
         return dict(list(self.tables.items())[:1]) if self.choose else self.tables
 
 
-def learning(runs: Sequence[Run], draw: bool = True) -> Section:
+def learning(runs: Sequence[SavedRun], draw: bool = True) -> Section:
     """Measures of every policy of every run."""
     rows = pd.DataFrame(
         [
@@ -105,7 +105,7 @@ def learning(runs: Sequence[Run], draw: bool = True) -> Section:
     )
 
 
-def _distinct(runs: Sequence[Run]) -> dict[str, str]:
+def _distinct(runs: Sequence[SavedRun]) -> dict[str, str]:
     """`CURVES`, without the mean reward where it only repeats Pass@1."""
     both = [
         [interval(row.get(name)) for name in ("pass@1", "reward_mean")]
@@ -116,7 +116,7 @@ def _distinct(runs: Sequence[Run]) -> dict[str, str]:
     return {name: title for name, title in CURVES.items() if not (repeats and name == "reward_mean")}
 
 
-def _per_iteration(runs: Sequence[Run], names: dict[str, str], with_costs: bool) -> pd.DataFrame:
+def _per_iteration(runs: Sequence[SavedRun], names: dict[str, str], with_costs: bool) -> pd.DataFrame:
     measured = {measure for run in runs for measure in run.measures}
     rows = []
     for run in runs:
@@ -142,7 +142,7 @@ def _curves(rows: pd.DataFrame, names: dict[str, str]) -> Figure | None:
     return figures.learning_figure(measures) if measures else None
 
 
-def pass_at_n(runs: Sequence[Run]) -> Section | None:
+def pass_at_n(runs: Sequence[SavedRun]) -> Section | None:
     """Pass@N before alignment and after the last iteration."""
     rows, panels = [], []
     for run in runs:
@@ -175,7 +175,7 @@ def pass_at_n(runs: Sequence[Run]) -> Section | None:
     )
 
 
-def rewards(runs: Sequence[Run]) -> Section | None:
+def rewards(runs: Sequence[SavedRun]) -> Section | None:
     """Distribution of the rewards of what each policy samples."""
     values = {run.name: [_rewards(run, iteration) for iteration in range(run.last + 1)] for run in runs}
     values = {name: run for name, run in values.items() if any(map(len, run))}
@@ -222,7 +222,7 @@ def _shares(sample: np.ndarray, levels: np.ndarray) -> dict[str, float]:
     return {f"share of {level:g}": float((sample == level).mean()) for level in levels}
 
 
-def _rewards(run: Run, iteration: int) -> np.ndarray:
+def _rewards(run: SavedRun, iteration: int) -> np.ndarray:
     samples = run.frame(iteration, "held_out_samples")
     if samples is None:
         samples = run.frame(iteration, "pool")
@@ -285,8 +285,8 @@ def _outcomes(table: pd.DataFrame) -> list[Outcome]:
     return [Outcome(*map(int, row)) for row in table[["wins", "ties", "losses"]].itertuples(index=False)]
 
 
-def diagnostics(runs: Sequence[Run]) -> Section | None:
-    """What the optimiser did to each policy (`larpo_ir.diagnostics`)."""
+def diagnostics(runs: Sequence[SavedRun]) -> Section | None:
+    """What the optimiser did to each policy (`larpo_ir.evaluation.diagnostics`)."""
     frames = [diagnose(run.path).assign(run=run.name) for run in runs]
     everything = pd.concat(frames, ignore_index=True)
     if everything.empty:
@@ -324,7 +324,7 @@ def diagnostics(runs: Sequence[Run]) -> Section | None:
     )
 
 
-def settings(runs: Sequence[Run]) -> Section:
+def settings(runs: Sequence[SavedRun]) -> Section:
     """Settings and environment of the runs, side by side."""
     tables = {
         caption: _side_by_side(runs, of)
@@ -341,7 +341,7 @@ def settings(runs: Sequence[Run]) -> Section:
     )
 
 
-def _side_by_side(runs: Sequence[Run], of: Callable[[Run], dict[str, str]]) -> pd.DataFrame:
+def _side_by_side(runs: Sequence[SavedRun], of: Callable[[SavedRun], dict[str, str]]) -> pd.DataFrame:
     columns = {run.name: of(run) for run in runs}
     names = list(dict.fromkeys(name for column in columns.values() for name in column))
     rows = [{"setting": name, **{run: column.get(name) for run, column in columns.items()}} for name in names]

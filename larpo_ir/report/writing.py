@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from larpo_ir.data.files import write_atomically
+from larpo_ir.evaluation.figures import save_figure
+from larpo_ir.evaluation.tables import label, latex_table, markdown_table
+from larpo_ir.provenance.saved_run import SavedRun, read_saved_run, read_saved_runs
 from larpo_ir.report import sections as parts
 from larpo_ir.report.candidates import browser_data, candidate_lists
 from larpo_ir.report.comparison import compare_runs
-from larpo_ir.report.figures import save_figure
 from larpo_ir.report.page import page
-from larpo_ir.report.runs import Run, read_run, read_runs
 from larpo_ir.report.sections import Section
-from larpo_ir.report.tables import label, latex_table, markdown_table
-from larpo_ir.results import write_atomically
 
 logger = logging.getLogger("larpo_ir")
 
@@ -32,7 +32,7 @@ def write_report(directory: str | os.PathLike[str]) -> Path:
     The short report: measures and Pass@N. It is written after every iteration and costs next to nothing; `report`
     writes the full one. Returns the path of `report.md`.
     """
-    run = read_run(directory)
+    run = read_saved_run(directory)
     found = [parts.learning([run], draw=False), parts.pass_at_n([run]), parts.settings([run])]
     sections = [section for section in found if section is not None]
     notes = ["The full report, with figures, diagnostics and candidate lists: larpo-ir report FOLDER"]
@@ -56,7 +56,7 @@ def report(
     """
     if max_lists < 0:
         raise ValueError(f"max_lists must be at least 0, got {max_lists}")
-    found = read_runs(runs)
+    found = read_saved_runs(runs)
     measure = _measure(found, measure)
     first = found[0].path
     folder = Path(output) if output else (first if len(found) == 1 else first.resolve().parent) / "report"
@@ -91,7 +91,7 @@ def report(
     print(f"report: {path.with_suffix('.html')}", *(folder / name for name in files), sep="\n  ")
 
 
-def _measure(runs: Sequence[Run], asked: str | None) -> str | None:
+def _measure(runs: Sequence[SavedRun], asked: str | None) -> str | None:
     """The measure to compare in: the one asked for, by name or printed title, or the first one that all runs have."""
     shared = [name for name in runs[0].measures if all(name in run.measures for run in runs)]
     if asked is not None:

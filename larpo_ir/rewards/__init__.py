@@ -2,7 +2,7 @@
 
 Every reward is a `pt.Transformer` from results to results: `score := reward`, re-ranked, every other column kept. So
 `Generator(...) % 8 >> RewardModel(...)` is Best-of-8, and all of PyTerrier's operators and experiments apply. Equal
-rewards keep the order of retrieval (see `larpo_ir.results`). A missing reward (NaN) is ranked last.
+rewards keep the order of retrieval (see `larpo_ir.data.results`). A missing reward (NaN) is ranked last.
 """
 
 from larpo_ir.rewards.ensemble import RewardEnsemble

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from larpo_ir.prompting import asked_in
+from larpo_ir.data.prompts import asked_in
 from larpo_ir.rewards.reranker import Reranker, describe
 
 
@@ -27,7 +27,7 @@ class LogProb(Reranker):
     With a model, the column `prompt` (strings or chats) is what it reads, exactly; without one it is asked the
     `query`. A response is scored on its `token_ids` where they are this tokenizer's own, else on its text and the
     end of a response, unless its column `finished` is false; drawn several times it is scored once. See
-    `larpo_ir.frames`, and `larpo_ir.scoring` for what happens to long responses.
+    `larpo_ir.models.frames`, and `larpo_ir.models.scoring` for what happens to long responses.
 
     >>> results = pd.DataFrame({"qid": "q", "docno": ["a", "b"], "logprob": [-4.0, -3.0], "num_tokens": [4, 2]})
     >>> LogProb()(results)["docno"].tolist(), LogProb(per_token=True)(results)["docno"].tolist()
@@ -52,7 +52,7 @@ class LogProb(Reranker):
         if model is None:
             self.columns = ("qid", "docno", "logprob", *(["num_tokens"] if per_token else []))
         else:
-            from larpo_ir.generators import Generator
+            from larpo_ir.models.generators import Generator
 
             generator = model if isinstance(model, Generator) else Generator(model, tokenizer, chat=chat)
             self.model, self.tokenizer = generator.model, generator.tokenizer
@@ -81,9 +81,9 @@ class LogProb(Reranker):
     def _compute(self, results: pd.DataFrame) -> NDArray[np.float64]:
         import torch
 
-        from larpo_ir.frames import lists_of_frame, tokens_known
-        from larpo_ir.scoring import context_length, score_lists
-        from larpo_ir.tokenization import pad_token_of
+        from larpo_ir.models.frames import lists_of_frame, tokens_known
+        from larpo_ir.models.scoring import context_length, score_lists
+        from larpo_ir.models.tokenization import pad_token_of
 
         results = results.reset_index(drop=True).assign(prompt=self._asked(results))
         known = tokens_known(results, self._generator.texts_of)

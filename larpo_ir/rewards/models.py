@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from larpo_ir.chats import Messages, as_text, with_response
-from larpo_ir.checkpoints import load
-from larpo_ir.prompting import asked_in, key_of, prompting_for
+from larpo_ir.data.chats import Messages, as_text, with_response
+from larpo_ir.data.prompts import asked_in, key_of
+from larpo_ir.models.checkpoints import load
+from larpo_ir.models.prompting import prompting_for
+from larpo_ir.models.templates import render, start_text, template_of
 from larpo_ir.rewards.reranker import Reranker, describe
-from larpo_ir.templates import render, start_text, template_of
 
 
 class SequenceScorer:
@@ -168,7 +169,7 @@ class RewardModel(Reranker):
         batch_size, max_length: of the forward passes; see `SequenceScorer` for what happens to longer inputs.
         device: where to run; by default where the model is, or the first GPU for a model loaded here.
         template: `(prompt, text) -> str`, the model's input, tokenised with the special tokens its tokenizer adds. It
-            gets the whole conversation as text, see `larpo_ir.chats.as_text`. By default what TRL's `RewardTrainer`
+            gets the whole conversation as text, see `larpo_ir.data.chats.as_text`. By default what TRL's `RewardTrainer`
             trains on: the chat with the response behind it if the tokenizer has a chat template (a string is a user
             turn, unless it carries the template's own markers), else prompt + text + EOS.
         name: in tables of results.

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
-from larpo_ir.prompting import texts_asked
+from larpo_ir.data.prompts import texts_asked
 from larpo_ir.rewards.models import SequenceScorer
 from larpo_ir.rewards.reranker import Reranker, describe
 
@@ -105,7 +105,7 @@ class PairwiseRewardModel(Reranker):
     Args:
         model: `(prompts, firsts, seconds) -> probabilities that the first is better` (sequences of one length), or a
             `transformers` sequence classifier with one label (object or path), whose logit is the log-odds. A
-            prompt is the whole conversation as text (`larpo_ir.chats.as_text`).
+            prompt is the whole conversation as text (`larpo_ir.data.chats.as_text`).
         tokenizer: of the classifier; by default loaded beside it.
         comparisons: share of the m(m−1)/2 pairs that are compared, in (0, 1]. Below 1 they are drawn at random, with
             every response in at least one (`choose_pairs`).

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pandas as pd
 import pyterrier as pt
 
-from larpo_ir.chats import Messages, clean_chat
-from larpo_ir.prompting import asked_in
-from larpo_ir.results import docno_of, rank_results, require_columns
+from larpo_ir.data.chats import Messages, clean_chat
+from larpo_ir.data.prompts import asked_in
+from larpo_ir.data.results import docno_of, rank_results, require_columns
 
 # What belongs to a candidate and not to its topic; all other columns are the topic's and reach the next round.
 _CANDIDATE_COLUMNS = [

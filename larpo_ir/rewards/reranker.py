@@ -12,7 +12,7 @@ import pandas as pd
 import pyterrier as pt
 from numpy.typing import ArrayLike
 
-from larpo_ir.results import rank_results, require_columns
+from larpo_ir.data.results import rank_results, require_columns
 
 
 class Reranker(pt.Transformer):
@@ -33,7 +33,7 @@ class Reranker(pt.Transformer):
     """
 
     columns: tuple[str, ...] = ("qid", "query", "docno", "text")
-    # Attributes that make no difference to a score: of a run's identity, see `larpo_ir.identity`.
+    # Attributes that make no difference to a score: of a run's identity, see `larpo_ir.provenance.identity`.
     INDIFFERENT: ClassVar[frozenset[str]] = frozenset({"name", "batch_size", "max_tokens", "device"})
 
     def __init__(self, name: str | None = None) -> None:

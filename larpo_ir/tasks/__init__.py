@@ -26,8 +26,9 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
-from larpo_ir.records import read_records
-from larpo_ir.results import rank_results, write_atomically
+from larpo_ir.data.files import write_atomically
+from larpo_ir.data.records import read_records
+from larpo_ir.data.results import rank_results
 from larpo_ir.tasks import gsm8k, math, mixeval
 
 logger = logging.getLogger("larpo_ir")
@@ -36,7 +37,10 @@ PathLike: TypeAlias = str | os.PathLike[str]
 
 ITEM_COLUMNS = ["qid", "query", "response", "rank", "answer", "gold", "score"]
 # What the judge of a task must be, and how that is said.
-GENERATOR, JUDGE = "a generator that reads responses, such as OpenAIGenerator", "a judge from larpo_ir.judges"
+GENERATOR, JUDGE = (
+    "a generator that reads responses, such as OpenAIGenerator",
+    "a judge from larpo_ir.rewards.judges",
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def evaluate_task(
 
 
 def _check_judge(name: str, task: Task, judge: Any) -> None:
-    from larpo_ir.generators import ResponseGenerator
+    from larpo_ir.models.generators import ResponseGenerator
 
     if judge is None:
         if task.needs_judge:
@@ -126,8 +130,8 @@ def _evaluate_graded(
     every_draw: bool = True,
 ) -> pd.DataFrame:
     """`groups`: columns of the topics by whose values the score is broken down. `every_draw`: or the first-ranked."""
-    from larpo_ir.identity import identity
-    from larpo_ir.significance import summarise
+    from larpo_ir.evaluation.significance import summarise
+    from larpo_ir.provenance.identity import identity
     from larpo_ir.tasks.folder import claimed
 
     topics = TASKS[name].read(data)
@@ -150,7 +154,7 @@ def _evaluate_graded(
 
 
 def _write(output: Path, summary: dict[str, Any], graded: pd.DataFrame, measures: pd.DataFrame) -> None:
-    from larpo_ir.report import interval, latex_table, markdown_table
+    from larpo_ir.evaluation.tables import interval, latex_table, markdown_table
 
     table = pd.DataFrame(
         [
@@ -205,7 +209,7 @@ def _read_responses(name: str, path: Path, topics: pd.DataFrame, data: Path) -> 
 
 def _per_item(graded: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
     """One row per item: the score of its first-ranked response, Pass@N of all draws, and the score within groups."""
-    from larpo_ir.measures import pass_at_n
+    from larpo_ir.evaluation.measures import pass_at_n
 
     by_item = graded.groupby("qid", sort=False)
     first = by_item.first()

@@ -18,8 +18,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from larpo_ir.records import read_records
-from larpo_ir.results import docno_of, rank_results, require_columns, write_atomically
+from larpo_ir.data.files import write_atomically
+from larpo_ir.data.records import read_records
+from larpo_ir.data.results import docno_of, rank_results, require_columns
 from larpo_ir.tasks.win_rates import (
     JUDGEMENT_COLUMNS,
     check_judgements,
@@ -30,7 +31,7 @@ from larpo_ir.tasks.win_rates import (
 )
 
 if TYPE_CHECKING:
-    from larpo_ir.judges import Judge
+    from larpo_ir.rewards.judges import Judge
 
 logger = logging.getLogger("larpo_ir")
 
@@ -245,7 +246,7 @@ def judge_outputs(
             apart.
         references: AlpacaEval's model outputs of the reference system: a file, or a frame with the columns
             `instruction` and `output` (or a results frame).
-        judge: see `larpo_ir.judges`.
+        judge: see `larpo_ir.rewards.judges`.
         model: the name of a system without a column `generator`.
 
     Responses are matched with references by instruction, or by `qid`, the place of the instruction in the references,
@@ -286,8 +287,8 @@ def evaluate_outputs(
     Returns the leaderboard, best first: `model, win_rate, length_controlled_win_rate, standard_error, num_items,
     mean_length`. Raises `ValueError` for a folder with anything else, before it is touched.
     """
-    from larpo_ir.identity import identity
-    from larpo_ir.judges import RecordedJudge
+    from larpo_ir.provenance.identity import identity
+    from larpo_ir.rewards.judges import RecordedJudge
     from larpo_ir.tasks.folder import claimed
 
     if batch_size < 1:
@@ -333,7 +334,7 @@ def leaderboard(
 
 
 def _write_leaderboard(board: pd.DataFrame, folder: Path) -> None:
-    from larpo_ir.report import latex_table, markdown_table
+    from larpo_ir.evaluation.tables import latex_table, markdown_table
 
     shown = board.rename(columns=lambda name: name.replace("_", " "))
     write_atomically(folder / "leaderboard.csv", board.to_csv(index=False))

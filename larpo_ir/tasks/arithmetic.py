@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from larpo_ir.policies import SmallPolicy
+from larpo_ir.models.policies import SmallPolicy
 
 if TYPE_CHECKING:
     from datasets import Dataset

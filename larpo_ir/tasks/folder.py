@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from larpo_ir.identity import as_written, digest_rows
-from larpo_ir.rundir import RunDirectory, read_config
+from larpo_ir.data.digests import as_written, digest_rows
+from larpo_ir.provenance.outputs import read_config
+from larpo_ir.provenance.run_directory import RunDirectory
 
 CLAIM = {"config.yaml", "environment.json"}
 

@@ -37,7 +37,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit, softmax
 
-from larpo_ir.results import require_columns
+from larpo_ir.data.results import require_columns
 
 logger = logging.getLogger("larpo_ir")
 

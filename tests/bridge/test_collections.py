@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from ir_datasets.formats import BaseDocs, BaseQrels, BaseQueries, GenericQuery, TrecQrel
 
-from larpo_ir.results import docno_of
+from larpo_ir.data.results import docno_of
 from retrieval_bridge.answers import holds_answer
 from retrieval_bridge.collections import FORMATS, QuestionCollection, TrecCollection, load_collection
 from retrieval_bridge.rows import read_corpus

@@ -12,8 +12,8 @@ import yaml
 from sentence_transformers import SentenceTransformer
 
 from benchmarks.nq import studies
-from larpo_ir.commandline import parser_of
-from larpo_ir.commands import read_results
+from larpo_ir.cli.commands import read_results
+from larpo_ir.cli.engine import parser_of
 from retrieval_bridge import commands
 from retrieval_bridge.cli import COMMANDS, main
 from retrieval_bridge.passages import Passages
@@ -110,7 +110,7 @@ def test_mine_train_and_compare(folder, tmp_path, capsys):
     run("mine", *options, "--output", tmp_path / "n.tsv", "--training_lists", tmp_path / "lists.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "lists.jsonl").read_text().splitlines()]
     assert [row["id"] for row in rows] == ["q0", "q1", "q2"]
-    assert all(row["scores"][0] == 1.0 and len(row["scores"]) == 3 for row in rows)
+    assert all(row["relevance"][0] == 1.0 and len(row["relevance"]) == 3 for row in rows)
     training = '{"use_cpu": true, "num_train_epochs": 2, "learning_rate": 0.05}'
     encoder = ["--encoder", folder / "encoder", "--training", training]
     run("train", "--collection", folder / "c", *encoder, "--loss", "listmle", "--reference", "start",

@@ -341,7 +341,7 @@ def test_processes_share_the_shards(small):
     script = (
         "import sys, accelerate; accelerate.PartialState(cpu=True)\n"
         "from tests.bridge.test_dense import *\n"
-        "from larpo_ir.distributed import gather, leave\n"
+        "from larpo_ir.models.distributed import gather, leave\n"
         "encoder = CountingEncoder(make_static())\n"
         "results = DenseRetriever(encoder, Passages.load(sys.argv[1]), shard_size=1)(TOPICS)\n"
         "counts = gather([encoder.encoded])\n"

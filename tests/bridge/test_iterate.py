@@ -102,7 +102,7 @@ def test_grades_of_another_scale_leave_positives_positive(tmp_path):
     assert [texts[0] for texts in lists["completions"]] == [
         "the apple is red", "Pear a green pear", "the sky is blue",
     ]  # fmt: skip
-    assert lists[0]["scores"][0] == -16.0
+    assert lists[0]["relevance"][0] == -16.0
 
 
 def test_several_processes_are_refused(tmp_path, monkeypatch):

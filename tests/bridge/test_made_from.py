@@ -13,7 +13,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
 
-from larpo_ir.identity import identity
+from larpo_ir.provenance.identity import identity
 from retrieval_bridge.cli import main
 from retrieval_bridge.encoders import Encoder, tokens_of
 from retrieval_bridge.iterate import align_retriever
@@ -41,7 +41,7 @@ def world(tmp_path: Path) -> Path:
 
 
 def write_lists(world: Path, scores: tuple[float, float] = (1, 0)) -> None:
-    rows = [json.dumps({**row, "scores": list(scores)}) for row in LISTS]
+    rows = [json.dumps({**row, "relevance": list(scores)}) for row in LISTS]
     (world / "lists.jsonl").write_text("\n".join(rows))
 
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pyterrier as pt
 import pytest
 
-from larpo_ir.negatives import TopBottom, WithoutFalseNegatives, sample_lists
-from larpo_ir.pool import CandidatePool
+from larpo_ir.data.negatives import TopBottom, WithoutFalseNegatives, sample_lists
+from larpo_ir.data.pool import CandidatePool
 from larpo_ir.rewards.reranker import Reranker
 from retrieval_bridge.mining import (
     AnswerGrades,
@@ -96,11 +96,11 @@ def test_a_draw_covers_the_source_and_depends_on_the_seed_alone(candidates):
 def test_the_samplers_of_responses_read_candidates_of_passages(candidates):
     lists = sample_lists(candidates, Negatives(("a", "b"), num_negatives=2), seed=1)
     assert lists["id"][:] == ["q0", "q1", "q2"]
-    assert [scores[0] for scores in lists["scores"]] == [1.0, 1.0, 1.0]
+    assert [scores[0] for scores in lists["relevance"]] == [1.0, 1.0, 1.0]
     graded = AnswerGrades()(candidates)
     lists = sample_lists(graded, WithoutFalseNegatives(TopBottom(1, 3)))
     assert lists[2]["completions"][0] == "the sky is blue"
-    assert "Sea the sea of blue" not in lists[2]["completions"] or lists[2]["scores"][1] == 1.0
+    assert "Sea the sea of blue" not in lists[2]["completions"] or lists[2]["relevance"][1] == 1.0
     pool = CandidatePool()
     pool.add(candidates.rename(columns={"source": "policy"}))
     assert choose(Negatives(None, by="score"), pool.view(), "q0")[0] == "p0"
@@ -140,7 +140,7 @@ def test_a_reranker_tells_false_negatives_and_the_relevance_stays(candidates):
     assert set(kept["score"]) == {0.0, 1.0}
     distilled = Length()(candidates)
     assert choose(Negatives("b", hardest=True), distilled)[0] == "p1"  # by label, whatever the scores
-    scores = sample_lists(distilled, Negatives("b"))[0]["scores"]
+    scores = sample_lists(distilled, Negatives("b"))[0]["relevance"]
     assert scores[1:] == sorted(scores[1:], reverse=True)
     assert 16.0 in scores
 

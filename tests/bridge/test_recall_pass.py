@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from benchmarks.nq.recall_pass import Crossing, choose, crossing, ends, pass_sentence, recall, write
-from larpo_ir.report import Panel, curve, curves_figure
+from larpo_ir.evaluation.figures import Panel, curves_figure
+from larpo_ir.evaluation.tables import curve
 from retrieval_bridge.passages import passages_of
 from tests.bridge.small import SmallCollection
 

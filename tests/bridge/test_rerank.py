@@ -22,7 +22,7 @@ FRUIT = {"apple": "red", "pear": "green", "plum": "blue"}
 LISTS = Dataset.from_list(
     [
         {"prompt": f"what is {colour}", "completions": [f"the {fruit} is {colour}", *others],
-         "scores": [1.0, *[0.0] * len(others)]}
+         "relevance": [1.0, *[0.0] * len(others)]}
         for fruit, colour in FRUIT.items()
         for others in (["the sky", "a sea"], [f"{other} is {FRUIT[other]}" for other in FRUIT if other != fruit])
     ]
@@ -216,9 +216,9 @@ def test_bad_arguments(folder, options, message):
 def test_bad_lists(folder):
     with pytest.raises(ValueError, match="no training lists"):
         train_cross_encoder(folder, LISTS.select([]))
-    with pytest.raises(ValueError, match=r"need the column\(s\) scores"):
-        train_cross_encoder(folder, LISTS.remove_columns("scores"))
-    graded = LISTS.map(lambda row: {"scores": [score * 2 for score in row["scores"]]})
+    with pytest.raises(ValueError, match=r"need the column\(s\) relevance"):
+        train_cross_encoder(folder, LISTS.remove_columns("relevance"))
+    graded = LISTS.map(lambda row: {"relevance": [score * 2 for score in row["relevance"]]})
     with pytest.raises(
         ValueError, match=r"loss 'binary' needs scores from 0 to 1, found 2\.0; use a ranking loss"
     ):

@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 from scipy.stats import kendalltau
 
-from larpo_ir.measures import evaluate
-from larpo_ir.prompt_index import words
+from larpo_ir.data.prompt_index import words
+from larpo_ir.evaluation.measures import evaluate
 from retrieval_bridge import lucene
 from retrieval_bridge.collections import load_collection
 from retrieval_bridge.passages import Passages

@@ -13,18 +13,19 @@ from sentence_transformers import SentenceTransformer
 
 from larpo_ir.losses import available_losses, get_loss
 from larpo_ir.objectives import get_objective
-from larpo_ir.trainer import LarPOConfig, LarPOTrainer
+from larpo_ir.training.config import LarPOConfig
+from larpo_ir.training.trainer import LarPOTrainer
 from retrieval_bridge.training import Collator, RetrieverLoss, list_logprobs, train_retriever, with_reference
 from tests.bridge.small import make_encoder, make_static
-from tests.models import make_model, make_tokenizer
+from tests.small_models import make_model, make_tokenizer
 
 LISTS = Dataset.from_list(
     [
-        {"prompt": "what is red", "completions": ["the apple is red", "grass is green"], "scores": [1.0, 0.0]},
+        {"prompt": "what is red", "completions": ["the apple is red", "grass is green"], "relevance": [1.0, 0.0]},
         {"prompt": "blue sky", "completions": ["the sky is blue", "a green pear", "the sea of blue"],
-         "scores": [2.0, 0.0, 1.0]},
+         "relevance": [2.0, 0.0, 1.0]},
         {"prompt": "where is the pear", "completions": ["Pear a green pear", "the apple is red"],
-         "scores": [1.0, 0.0]},
+         "relevance": [1.0, 0.0]},
     ]
 )  # fmt: skip
 TRAINING = {"use_cpu": True, "disable_tqdm": True, "num_train_epochs": 20, "learning_rate": 0.05}
@@ -54,7 +55,7 @@ def naive(encoder, loss, temperature, reference=None, beta=1.0):
         if reference is not None:
             ref = similarities(reference, row) / temperature
             scores = beta * (scores.log_softmax(0) - ref.log_softmax(0))
-        losses.append(loss(scores[None], torch.tensor([row["scores"]])))
+        losses.append(loss(scores[None], torch.tensor([row["relevance"]])))
     return torch.stack(losses).mean()
 
 
@@ -74,7 +75,9 @@ def test_one_loss_object_on_both_sides(tmp_path):
         args=LarPOConfig(
             output_dir=str(tmp_path), objective="larpo_contrastive", report_to="none", use_cpu=True
         ),
-        train_dataset=Dataset.from_list([{"prompt": "ab", "completions": ["x", "y"], "scores": [1.0, 0.0]}]),
+        train_dataset=Dataset.from_list(
+            [{"prompt": "ab", "completions": ["x", "y"], "relevance": [1.0, 0.0]}]
+        ),
         processing_class=make_tokenizer(),
     )
     trainer.objective = dataclasses.replace(trainer.objective, loss=loss)
@@ -145,7 +148,7 @@ def test_in_batch_negatives_do_not_raise_hard_ones(name):
 
 
 def test_a_list_of_one_learns_from_the_batch():
-    lists = [{**LISTS[0], "completions": ["the apple is red"], "scores": [1.0]}, LISTS[1]]
+    lists = [{**LISTS[0], "completions": ["the apple is red"], "relevance": [1.0]}, LISTS[1]]
     assert Collator(make_encoder(), in_batch=True)(lists)["label"]["relevance"][0].tolist() == [1, 0, 0, 0]
 
 
@@ -175,7 +178,7 @@ def test_training_ranks_the_lists_as_they_are_graded(loss, reference):
 
     def right(of):
         ordered = [np.argsort(-similarities(of, row).numpy()) for row in LISTS]
-        return sum(np.argmax(row["scores"]) == order[0] for row, order in zip(LISTS, ordered, strict=True))
+        return sum(np.argmax(row["relevance"]) == order[0] for row, order in zip(LISTS, ordered, strict=True))
 
     trained = train_retriever(encoder, LISTS, loss, 0.1, reference, seed=1, **TRAINING)
     assert right(trained) == 3 > right(encoder)

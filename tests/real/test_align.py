@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from datasets import load_from_disk
 
-import larpo_ir.generators
+import larpo_ir.models.generators
 from larpo_ir import AlignConfig, Generator, VerifiableReward, align, list_logprobs
 from larpo_ir.cli import main
-from larpo_ir.frames import frame_logprobs
+from larpo_ir.training.reference import frame_logprobs
 from tests.real.conftest import load_tokenizer
 
 QUESTION = "What is the capital of France?"
@@ -58,7 +58,9 @@ def test_what_is_asked_is_what_the_template_writes(generator, name, monkeypatch)
     tokenizer = load_tokenizer(name)
     read = []
     monkeypatch.setattr(
-        larpo_ir.generators, "decode", lambda model, prompts, *rest, **options: read.extend(prompts) or []
+        larpo_ir.models.generators,
+        "decode",
+        lambda model, prompts, *rest, **options: read.extend(prompts) or [],
     )
     asking = Generator(generator.model, tokenizer, num_candidates=1, max_new_tokens=1)
     topics = pd.DataFrame({"qid": list(CHATS), "query": QUESTION, "prompt": list(CHATS.values())})
@@ -133,7 +135,7 @@ def test_a_refusing_template_is_one_line_before_anything_is_sampled(
     rows = [json.loads(line) for line in (shared / "cases" / "two_users.jsonl").read_text().splitlines()]
     lists.write_text(
         "".join(
-            json.dumps({"prompt": row["prompt"], "completions": ["4", "5"], "scores": [1.0, 0.0]}) + "\n"
+            json.dumps({"prompt": row["prompt"], "completions": ["4", "5"], "relevance": [1.0, 0.0]}) + "\n"
             for row in rows
         )
     )

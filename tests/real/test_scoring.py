@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from larpo_ir.scoring import list_logprobs
-from larpo_ir.tokenization import end_of_turn, render_prompt, tokenize_lists, tokenize_prompts
+from larpo_ir.models.scoring import list_logprobs
+from larpo_ir.models.tokenization import end_of_turn, render_prompt, tokenize_lists, tokenize_prompts
 
 CHATS = [
     [{"role": "user", "content": "What is the capital of France?"}],

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from trl.data_utils import apply_chat_template
 
-from larpo_ir.chats import with_response
-from larpo_ir.lists import read_lists, to_pairs
-from larpo_ir.tokenization import (
+from larpo_ir.data.chats import with_response
+from larpo_ir.data.lists import read_lists, to_pairs
+from larpo_ir.models.tokenization import (
     end_of_turn,
     is_templated,
     render_prompt,
@@ -174,7 +174,7 @@ def test_what_a_template_refuses_is_one_line(tokenizer):
 
 @pytest.mark.parametrize("chat", CHATS)
 def test_lists_pairs_and_trl_agree(tokenizer, chat):
-    row = {"prompt": chat, "completions": [said("4"), said("5")], "scores": [1.0, 0.0]}
+    row = {"prompt": chat, "completions": [said("4"), said("5")], "relevance": [1.0, 0.0]}
     (pair,) = to_pairs(read_lists([row]))
     (back,) = read_lists([pair])
     (one,) = tokenize_lists(tokenizer, [back["prompt"]], [back["completions"]])

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from larpo_ir.results import docno_of
+from larpo_ir.data.results import docno_of
 
 CHAT_TEMPLATE = "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}</s>{% endfor %}"
 

@@ -8,9 +8,9 @@ import pyterrier as pt
 import pytest
 import torch
 
-from larpo_ir.results import docno_of
+from larpo_ir.data.results import docno_of
+from larpo_ir.models.scoring import list_logprobs
 from larpo_ir.rewards import LogProb, MajorityVote, Refine, RewardEnsemble, VerifiableReward
-from larpo_ir.scoring import list_logprobs
 
 # --- LogProb -------------------------------------------------------------------------------------------------
 
@@ -59,7 +59,7 @@ def test_logprob_of_a_model(make_results, causal_model, tokenizer):
 
 
 def test_logprob_agrees_with_the_generator_and_asks_as_it_does(causal_model, chat_tokenizer):
-    from larpo_ir.generators import Generator
+    from larpo_ir.models.generators import Generator
 
     generator = Generator(causal_model, chat_tokenizer, num_candidates=4, max_new_tokens=6, chat=True)
     drawn = generator(pd.DataFrame({"qid": ["q"], "query": ["2+2?"]}))

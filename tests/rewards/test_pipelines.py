@@ -5,8 +5,8 @@ import pyterrier as pt
 import pytest
 from ir_measures import Success, nDCG
 
-from larpo_ir.measures import Pass, judge
-from larpo_ir.results import docno_of
+from larpo_ir.data.results import docno_of
+from larpo_ir.evaluation.measures import Pass, judge
 from larpo_ir.rewards import (
     LogProb,
     MajorityVote,

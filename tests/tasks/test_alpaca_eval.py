@@ -12,9 +12,9 @@ import pytest
 from scipy.special import expit
 from scipy.stats import spearmanr
 
-from larpo_ir.judges import RecordedJudge, RewardJudge
-from larpo_ir.results import docno_of
+from larpo_ir.data.results import docno_of
 from larpo_ir.rewards import VerifiableReward
+from larpo_ir.rewards.judges import RecordedJudge, RewardJudge
 from larpo_ir.tasks.alpaca_eval import (
     evaluate_outputs,
     judge_outputs,

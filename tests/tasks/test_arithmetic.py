@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from larpo_ir.policies import train_tokenizer
+from larpo_ir.models.policies import train_tokenizer
 from larpo_ir.tasks.arithmetic import (
     CUES,
     MISREADING,

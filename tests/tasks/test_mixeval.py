@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from larpo_ir.records import read_records
+from larpo_ir.data.records import read_records
 from larpo_ir.tasks.mixeval import (
     FREE_FORM,
     MULTIPLE_CHOICE,
@@ -241,8 +241,8 @@ def test_scores_by_rules(items):
 def parser():
     """A reader behind HTTP, whose replies are given by what the response that it is shown contains."""
     pytest.importorskip("openai", reason="needs the extra serve")
-    from larpo_ir.served import OpenAIGenerator
-    from tests.test_served import Server, completion, prompt_of
+    from larpo_ir.models.served import OpenAIGenerator
+    from tests.models.test_served import Server, completion, prompt_of
 
     replies: dict[str, str] = {}
 

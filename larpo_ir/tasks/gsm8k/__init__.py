@@ -48,11 +48,11 @@ from typing import Any
 
 import pandas as pd
 
-from larpo_ir.json_text import parse_line
+from larpo_ir.data.json_text import parse_line
+from larpo_ir.data.text_files import read_lines
 from larpo_ir.tasks.gsm8k.numerals import MAX_DIGITS, canonical, decimal_places, number, value
 from larpo_ir.tasks.gsm8k.reading import read
 from larpo_ir.tasks.gsm8k.spelling import plain
-from larpo_ir.text_files import read_lines
 
 __all__ = ["MAX_DIGITS", "REPEATING_TOLERANCE", "extract_answer", "is_correct", "load"]
 

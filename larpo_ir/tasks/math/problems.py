@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from larpo_ir.records import Located, read_records
+from larpo_ir.data.records import Located, read_records
 from larpo_ir.tasks.math.boxes import boxed
 
 

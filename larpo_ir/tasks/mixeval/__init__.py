@@ -31,7 +31,7 @@ from larpo_ir.tasks.mixeval.choices import LETTERS, chosen_option
 from larpo_ir.tasks.mixeval.items import ASK, FREE_FORM, MULTIPLE_CHOICE, TYPES, load, read_responses
 
 if TYPE_CHECKING:
-    from larpo_ir.generators import ResponseGenerator
+    from larpo_ir.models.generators import ResponseGenerator
 
 __all__ = [
     "ASK",

@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from larpo_ir.json_text import read_value
-from larpo_ir.records import Located
+from larpo_ir.data.json_text import read_value
+from larpo_ir.data.records import Located
 from larpo_ir.tasks.mixeval.choices import LETTERS
 
 logger = logging.getLogger("larpo_ir")

@@ -1,0 +1,5 @@
+"""Algorithm 1: sample, rank, select lists, train, measure; again."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

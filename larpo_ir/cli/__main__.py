@@ -1,0 +1,3 @@
+from larpo_ir.cli import main
+
+main()

@@ -1,0 +1,300 @@
+"""Ranked lists: what the trainer eats, and readers for what others publish.
+
+A ranked list is one prompt, several completions and the relevance of each. A `datasets.Dataset` of them has
+
+| column | type | |
+|---|---|---|
+| `prompt` | str, or chat: list of `{role, content}` | |
+| `completions` | list of str, or list of chats | a chat prompt may have plain string completions |
+| `relevance` | list of float | the grade of each completion, a reward or a label: higher is better, finite |
+| `ref_logps` | list of float | optional: log-probability of each completion under the reference policy |
+| `completion_ids` | list of list of int | optional: the tokens that were sampled |
+| `finished` | list of bool | optional: False for completions that were cut, and get no end |
+| `docnos`, `policies` | list of str | optional: provenance of each completion |
+| `id` | str | optional: id of the prompt |
+
+The layouts that others publish are in `larpo_ir.data.formats`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from larpo_ir.data.chats import Messages as Messages
+from larpo_ir.data.chats import check_completion, check_prompt, check_text, is_chat
+from larpo_ir.data.chats import completion_text as completion_text
+from larpo_ir.data.chats import prompt_text as prompt_text
+from larpo_ir.data.formats import ID_COLUMNS, PER_COMPLETION, REQUIRED, format_of, read_row
+from larpo_ir.data.prompts import asked_in
+from larpo_ir.data.records import Row, read_records
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from datasets import Dataset
+
+_PART = 10_000  # lists
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return isinstance(value, Real) and math.isfinite(value)
+    except OverflowError:  # an integer beyond floating point
+        return False
+
+
+def _check_row(row: Row) -> None:
+    """Raise a `ValueError` that says which entry of a ranked list is wrong."""
+    prompt, completions, relevance = (row.get(key) for key in REQUIRED)
+    check_prompt(prompt)
+    if not isinstance(completions, list) or not completions or not isinstance(relevance, list):
+        raise ValueError("completions and relevance must be lists with at least one entry")
+    for name in ("relevance", *PER_COMPLETION):
+        values = row.get(name)
+        if values is not None and (not isinstance(values, list) or len(values) != len(completions)):
+            have = len(values) if isinstance(values, list) else "no list of"
+            raise ValueError(f"{len(completions)} completions but {have} {name}")
+    for index, completion in enumerate(completions):
+        check_completion(completion, f"completions[{index}]")
+        if isinstance(completion, str) != isinstance(completions[0], str):
+            raise ValueError("completions mixes strings and chats; use one of the two")
+    if isinstance(prompt, str) and not isinstance(completions[0], str):
+        raise ValueError("completions are chats, so the prompt must be a chat too")
+    for index, grade in enumerate(relevance):
+        if not _is_finite(grade):
+            raise ValueError(f"relevance[{index}] is {grade!r:.60}; every grade must be a finite number")
+    for index, logp in enumerate(row.get("ref_logps") or []):
+        if not _is_finite(logp):
+            raise ValueError(
+                f"ref_logps[{index}] is {logp!r:.60}; give every reference log-probability or none"
+            )
+
+
+def check_lists(dataset: Dataset) -> None:
+    """Raise a one-line `ValueError` unless `dataset` holds ranked lists: columns, lengths, finite relevance.
+
+    Lists with one completion or with all grades tied are fine: there is nothing to learn from them.
+
+    >>> from datasets import Dataset
+    >>> check_lists(Dataset.from_dict({"prompt": ["2+2?"], "completions": [["4", "5"]], "relevance": [[1.0]]}))
+    Traceback (most recent call last):
+    ...
+    ValueError: row 0: 2 completions but 1 relevance
+    """
+    missing = [column for column in REQUIRED if column not in dataset.column_names]
+    if missing:
+        have = ", ".join(dataset.column_names) or "none"
+        raise ValueError(
+            f"ranked lists need the column(s) {', '.join(missing)}; there are {have} (read_lists converts others)"
+        )
+    checked = [column for column in (*REQUIRED, *PER_COMPLETION) if column in dataset.column_names]
+    for number, row in enumerate(dataset.select_columns(checked).with_format(None)):
+        try:
+            _check_row(row)
+        except ValueError as error:
+            raise ValueError(f"row {number}: {error}") from None
+
+
+def _kind(row: Row) -> tuple[str, str, str]:
+    """What has to be alike in all rows: Arrow holds one type per column, and grades of one scale compare."""
+    texts = (row["prompt"], row["completions"][0])
+    prompt, completion = ("strings" if isinstance(text, str) else "chats" for text in texts)
+    return f"prompts that are {prompt}", f"completions that are {completion}", f"grades in {row['grade']}"
+
+
+def _drop_duplicates(row: Row) -> int:
+    """Keep the first of equal completions, in place; returns how many went."""
+    first = {json.dumps(text): index for index, text in reversed(list(enumerate(row["completions"])))}
+    kept = sorted(first.values())
+    dropped = len(row["completions"]) - len(kept)
+    if dropped:
+        for key in ("completions", "relevance", *PER_COMPLETION):
+            if key in row:
+                row[key] = [row[key][index] for index in kept]
+    return dropped
+
+
+def _group(rows: list[Row]) -> list[Row]:
+    """One list for each prompt, in the order of their first rows, from rows that are one completion each."""
+    lists: dict[str, Row] = {}
+    for row in rows:
+        known = lists.setdefault(json.dumps(row["prompt"], sort_keys=True), row)
+        if known is not row:
+            known["completions"] += row["completions"]
+            known["relevance"] += row["relevance"]
+    return list(lists.values())
+
+
+def read_lists(
+    source: str | os.PathLike[str] | Iterable[Row] | Dataset, *, split: str | None = None
+) -> Dataset:
+    """Read ranked lists, whatever their layout.
+
+    Args:
+        source: a `.jsonl`, `.json` or `.parquet` file, a folder that `datasets` saved, a `Dataset`, a
+            `DatasetDict`, or rows (dicts). The layout is recognised by its columns, see `larpo_ir.data.formats`: ranked
+            lists, SimPO, RLHFlow, graded candidates, UltraFeedback (raw and binarized), TRL's preference pairs
+            (with a prompt or an implicit one), of relevance 1 and 0, TRL's unpaired preferences, and ShareGPT's and
+            Alpaca's pairs and KTO rows.
+        split: which split, where there are several.
+
+    Returns a `Dataset` with the columns of this module's table. `id` is a row's `qid`, `id`, `prompt_id` or
+    `query_id`. Rows of one completion each (unpaired preferences) become one list for each prompt, wherever in the
+    source they stand; the list has the place and the id of its first row. Completions that occur twice in a list
+    are dropped (the first stays) with one warning that counts them; lists of one completion are kept.
+
+    Raises `ValueError`, one line with file and line: malformed JSON, an empty file, unknown columns, lengths
+    that differ, a grade that is missing or not finite, a completion that is no text, an empty prompt, a chat with a
+    message that is not read (see `larpo_ir.data.chats`), prompts that are strings in some rows and chats in others.
+
+    >>> read_lists([{"prompt": "2+2?", "responses": ["4", "5"], "rewards": [1, 0]}])[0]
+    {'prompt': '2+2?', 'completions': ['4', '5'], 'relevance': [1.0, 0.0]}
+    """
+    from datasets import Dataset
+
+    name = str(source) if isinstance(source, (str, os.PathLike)) else "the source"
+    rows: list[Row] = []
+    layout, kind, duplicates, affected = None, None, 0, 0
+    for where, raw in read_records(source, split):
+        layout = layout or format_of(where, raw)
+        missing = [column for column in layout.columns if column not in raw]
+        if missing:
+            raise ValueError(f"{where}: no {', '.join(missing)}, unlike the rows before it ({layout.name})")
+        try:
+            row = read_row(layout, raw)
+            _check_row(row)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        row.setdefault("grade", "relevance")
+        kind = kind or _kind(row)
+        if _kind(row) != kind:
+            other = next(pair for pair in zip(_kind(row), kind, strict=True) if pair[0] != pair[1])
+            raise ValueError(f"{where}: {other[0]}, but {other[1]} in the rows before it; use one of the two")
+        row["relevance"] = [float(grade) for grade in row["relevance"]]
+        names = [raw[key] for key in ID_COLUMNS if raw.get(key) is not None]
+        if names:
+            row["id"] = str(names[0])
+            check_text(row["id"], f"{where}: id")
+        rows.append(row)
+    if layout is not None and layout.grouped:
+        rows = _group(rows)
+    for row in rows:
+        dropped = _drop_duplicates(row)
+        duplicates, affected = duplicates + dropped, affected + bool(dropped)
+    if not rows:
+        raise ValueError(f"{name}: empty, no ranked lists to read")
+    if duplicates:
+        warnings.warn(
+            f"{name}: dropped {duplicates} duplicate completion(s) in {affected} of {len(rows)} lists",
+            stacklevel=2,
+        )
+    if any("id" in row for row in rows):  # those without one do not take it from the others
+        for number, row in enumerate(rows):
+            row.setdefault("id", f"row-{number}")
+    columns = [key for key in (*REQUIRED, *PER_COMPLETION, "id") if all(key in row for row in rows)]
+    try:
+        return Dataset.from_dict({key: [row[key] for row in rows] for key in columns})
+    except (ValueError, TypeError, OverflowError) as error:  # Arrow holds one type per key of a message
+        words = " ".join(str(error).split())
+        raise ValueError(
+            f"{name}: a key of the messages, beside role and content, holds values of several types ({words}); "
+            "drop it from the rows"
+        ) from None
+
+
+def to_pairs(lists: Dataset, pairs: Literal["best_worst", "all"] = "best_worst") -> Dataset:
+    """Ranked lists as TRL's preference pairs: a `Dataset` with `prompt`, `chosen`, `rejected`.
+
+    Args:
+        lists: ranked lists.
+        pairs: `best_worst`, one pair per list (the first of equal best ones, the last of equal worst ones), or
+            `all`, every pair of different relevance. Equal grades make no pair.
+
+    Completions of a chat prompt become chats, as TRL wants them.
+
+    >>> lists = read_lists([{"prompt": "2+2?", "completions": ["5", "4", "four"], "relevance": [0, 1, 1]}])
+    >>> to_pairs(lists)[:]
+    {'prompt': ['2+2?'], 'chosen': ['4'], 'rejected': ['5']}
+    >>> len(to_pairs(lists, "all"))
+    2
+    """
+    from datasets import Dataset
+
+    if pairs not in ("best_worst", "all"):
+        raise ValueError(f"unknown pairs {pairs!r}; choose best_worst or all")
+    check_lists(lists)
+    made: dict[str, list[Any]] = {"prompt": [], "chosen": [], "rejected": []}
+    for row in lists:
+        completions, relevance = row["completions"], row["relevance"]
+        if is_chat(row["prompt"]) and isinstance(completions[0], str):
+            completions = [[{"role": "assistant", "content": text}] for text in completions]
+        best_first = sorted(range(len(relevance)), key=lambda index: -relevance[index])
+        if pairs == "best_worst":
+            chosen = [(best_first[0], best_first[-1])]
+        else:
+            chosen = [(a, b) for place, a in enumerate(best_first) for b in best_first[place + 1 :]]
+        for better, worse in chosen:
+            if relevance[better] > relevance[worse]:
+                made["prompt"].append(row["prompt"])
+                made["chosen"].append(completions[better])
+                made["rejected"].append(completions[worse])
+    return Dataset.from_dict(made)
+
+
+def _is_complete(rows: pd.DataFrame, column: str) -> bool:
+    return column in rows.columns and len(rows) > 0 and bool(rows[column].notna().all())
+
+
+def lists_from_rows(rows: pd.DataFrame, lengths: Sequence[int]) -> Dataset:
+    """Ranked lists from the rows of a results frame.
+
+    Args:
+        rows: `qid, query, docno, text, score` and maybe `prompt`, `logprob`, `token_ids`; the rows of a list lie
+            together.
+        lengths: how many rows each list has.
+
+    Columns `id` (the qid), `prompt` (the rows' `prompt`, where they have one, else `query`), `completions`,
+    `relevance` (the rows' `score`), `docnos`; `ref_logps` if no `logprob` is missing, and `completion_ids` if no `token_ids` are.
+    """
+    import pyarrow as pa
+    from datasets import Dataset
+
+    kinds = {
+        "completions": ("text", pa.string()),
+        "relevance": ("score", pa.float64()),
+        "docnos": ("docno", pa.string()),
+        "ref_logps": ("logprob", pa.float64()),
+        "completion_ids": ("token_ids", pa.list_(pa.int32())),
+        "finished": ("finished", pa.bool_()),
+    }
+    needed = ("completions", "relevance", "docnos")
+    known = {name: kind for name, kind in kinds.items() if name in needed or _is_complete(rows, kind[0])}
+    ends = np.cumsum([0, *lengths])
+
+    def table(start: int, stop: int) -> pa.Table:
+        offsets = ends[start : stop + 1]
+        part = rows.iloc[offsets[0] : offsets[-1]]
+        first = part.iloc[offsets[:-1] - offsets[0]]
+        prompts = asked_in(first)
+        columns = {
+            "id": pa.array(first["qid"].astype(str).tolist(), pa.string()),
+            "prompt": pa.array(prompts) if prompts else pa.array([], pa.string()),
+        }
+        for name, (column, kind) in known.items():
+            values = pa.array(part[column], from_pandas=True)
+            values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+            columns[name] = pa.ListArray.from_arrays(offsets - offsets[0], values.cast(kind))
+        return pa.table(columns)
+
+    # In parts, because an Arrow array holds at most 2 GiB of text.
+    pieces = [
+        table(start, min(start + _PART, len(lengths))) for start in range(0, max(len(lengths), 1), _PART)
+    ]
+    return Dataset(pa.concat_tables(pieces))

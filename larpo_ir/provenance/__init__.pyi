@@ -1,0 +1,9 @@
+from .outputs import environment as environment
+from .outputs import is_made as is_made
+from .outputs import made_already as made_already
+from .outputs import read_config as read_config
+from .outputs import record_made as record_made
+from .run_directory import RunDirectory as RunDirectory
+from .saved_run import SavedRun as SavedRun
+from .saved_run import read_saved_run as read_saved_run
+from .saved_run import read_saved_runs as read_saved_runs

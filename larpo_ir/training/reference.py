@@ -1,0 +1,202 @@
+"""Log-probabilities of a policy that does not change meanwhile: the reference's, the current policy's on fixed lists.
+
+One pass without gradients, shared among the processes of a launch; with a cache on disk no response is scored twice
+by the same policy, in this run or another.
+
+Every process makes the same number of forward passes, as it must where each holds a part of the policy (FSDP,
+ZeRO-3): one that made fewer would leave the others waiting for its part. So what is known already, and the way to
+score the rest, is decided by the main process for all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from tqdm.auto import tqdm
+
+from larpo_ir.data.files import write_atomically
+from larpo_ir.models.distributed import (
+    compute_device,
+    from_main,
+    gather,
+    is_main_process,
+    num_processes,
+    process_index,
+)
+from larpo_ir.models.fingerprints import fingerprint
+from larpo_ir.models.frames import lists_of_frame
+from larpo_ir.models.layouts import BATCH_OF, fill, units
+from larpo_ir.models.scoring import (
+    MAX_TOKENS,
+    Way,
+    batch_logprobs,
+    choose_way,
+    context_length,
+    to_device,
+    unwrap,
+)
+from larpo_ir.models.tokenization import TokenizedList, pad_token_of
+from larpo_ir.training.batching import whole_steps
+from larpo_ir.training.logprob_cache import LogprobCache
+
+if TYPE_CHECKING:
+    from larpo_ir.models.generators import Generator
+
+
+@torch.no_grad()
+def fixed_logprobs(
+    model: nn.Module,
+    lists: Sequence[TokenizedList],
+    *,
+    layout: str = "auto",
+    pad_token_id: int = 0,
+    max_tokens: int = MAX_TOKENS,
+    cache: str | os.PathLike[str] | None = None,
+    precision: str | None = None,
+    progress: str = "Log-probabilities",
+) -> list[list[float]]:
+    """log π(y|x) of every response of every list, in nats, on every process; all must call it with the same lists.
+
+    `model`: whole in every process, or sharded and wrapped for training. `max_tokens`: tokens that go through it at
+    once. `cache`: a directory for `LogprobCache`; None computes everything. `precision`: what the values are computed
+    in, where that is not the weights' own (autocast): values in another precision are other values.
+    """
+    memory = None if cache is None else _Memory(cache, model, precision)
+    known: list[list[float | None]] = [[None] * len(tokens.completion_ids) for tokens in lists]
+    if memory is not None:
+        known = from_main(memory.get(lists) if is_main_process() else known)
+    todo = [tokens for tokens, values in zip(lists, known, strict=True) if None in values]
+    if todo:
+        way = from_main(choose_way(model, layout))
+        computed = iter(_computed(model, todo, way, pad_token_id, max_tokens, memory, progress))
+        known = [[next(computed) for _ in values] if None in values else values for values in known]
+    return [[float(value) for value in values if value is not None] for values in known]
+
+
+def _computed(
+    model: nn.Module,
+    lists: Sequence[TokenizedList],
+    way: Way,
+    pad_token_id: int,
+    max_tokens: int,
+    memory: _Memory | None,
+    progress: str,
+) -> list[float]:
+    """The values of all responses of all lists, one after the other."""
+    values = [0.0] * sum(len(tokens.completion_ids) for tokens in lists)
+    # (nothing is run for parts without a token: their processes would make fewer passes)
+    parts = [part for part in units(lists, way.layout, max_tokens) if any(part.tokens.completion_ids)]
+    costs = [part.cost for part in parts]
+    batches = fill(costs, max_tokens, padded=way.layout == "plain")
+    mine = whole_steps(batches, costs, num_processes())[process_index() :: num_processes()]
+    hidden = None if is_main_process() else True
+    total = sum(len(parts[i].tokens.completion_ids) for chosen in mine for i in chosen)
+    device, training = compute_device(model), model.training
+    found: dict[int, list[float]] = {}  # by the number of the first response
+    model.eval()
+    with tqdm(total=total, desc=progress, unit="response", disable=hidden) as bar:
+        for chosen in mine:
+            batch = [parts[i].tokens for i in chosen]
+            sizes = [len(tokens.completion_ids) for tokens in batch]
+            inputs = to_device(BATCH_OF[way.layout](batch, pad_token_id), device)
+            rows = [row.tolist() for row in batch_logprobs(model, inputs, sum(sizes), way).split(sizes)]
+            found.update(zip((parts[i].first_response for i in chosen), rows, strict=True))
+            if memory is not None:
+                memory.put(batch, rows)
+            bar.update(sum(sizes))
+    model.train(training)
+    for first, row in gather(list(found.items())):
+        values[first : first + len(row)] = row
+    return values
+
+
+class _Memory:
+    """The part of a `LogprobCache` that is a policy's own."""
+
+    def __init__(self, cache: str | os.PathLike[str], model: nn.Module, precision: str | None) -> None:
+        attention = getattr(getattr(unwrap(model), "config", None), "_attn_implementation", "")
+        self._cache, self._policy = LogprobCache(cache), from_main(fingerprint(model))
+        self._variant = f"{precision or ''} {attention}"
+
+    def get(self, lists: Sequence[TokenizedList]) -> list[list[float | None]]:
+        return self._cache.get(self._policy, lists, variant=self._variant)
+
+    def put(self, lists: Sequence[TokenizedList], values: Sequence[Sequence[float]]) -> None:
+        self._cache.put(self._policy, lists, values, variant=self._variant)
+
+
+class DeferredReference:
+    """Reference log-probabilities of lists that are numbered now and scored later, when there is a model to run.
+
+    They are kept in the file `path`: training that is resumed has no model any more to compute them with.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.lists = path, list[TokenizedList]()
+        self._values: Tensor | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether there are lists without values."""
+        return bool(self.lists)
+
+    def number(self, lists: Sequence[TokenizedList]) -> list[int]:
+        """Take in lists; they are known by these numbers."""
+        self.lists += lists
+        return list(range(len(self.lists) - len(lists), len(self.lists)))
+
+    def settle(self, values: list[list[float]] | None, device: torch.device) -> None:
+        """Keep the values of all lists; None: what is in the file. Raises `ValueError` if that is of other lists."""
+        if values is None:
+            values = self._read()
+        elif is_main_process():
+            write_atomically(self.path, json.dumps(values))
+        self._values = pad_sequence([torch.tensor(row) for row in values], batch_first=True).to(device)
+        self.lists = []
+
+    def of(self, numbers: Tensor) -> Tensor:
+        """[lists, widest list of all]: their values, 0 where a list has ended."""
+        if self._values is None:
+            raise RuntimeError("the references were not computed before they were asked for")
+        return self._values[numbers]
+
+    def _read(self) -> list[list[float]]:
+        there = is_main_process() and self.path.exists()
+        values: list[list[float]] = from_main(json.loads(self.path.read_text()) if there else [])
+        if [len(row) for row in values] != [len(tokens.completion_ids) for tokens in self.lists]:
+            raise ValueError(
+                f"{self.path} does not hold the references of these lists: resume in the output directory where the"
+                " training began, with the same lists, or give the lists their ref_logps"
+            )
+        return values
+
+
+def frame_logprobs(
+    generator: Generator,
+    frame: pd.DataFrame,
+    *,
+    max_length: int | None = None,
+    cache: str | os.PathLike[str] | None = None,
+) -> np.ndarray:
+    """log π(y|x) of every row of a results frame under the generator's model as it is now, in nats.
+
+    `max_length`: tokens of prompt and response, default the model's context. `cache`: see `fixed_logprobs`.
+    """
+    limit = max_length or context_length(generator.model)
+    lists, places = lists_of_frame(generator.tokenizer, frame, limit)
+    scores = fixed_logprobs(
+        generator.model, lists, pad_token_id=pad_token_of(generator.tokenizer), cache=cache
+    )
+    values = np.full(len(frame), np.nan)
+    for place, row in zip(places, scores, strict=True):
+        values[place] = row
+    return values

@@ -1,0 +1,365 @@
+"""`LarPOTrainer`: a `transformers.Trainer` that eats ranked lists.
+
+Whatever works with a Trainer works here as its users expect: accelerate, DeepSpeed, FSDP, PEFT, gradient
+checkpointing and accumulation, `report_to`, checkpoints and resuming.
+
+A training example is one ranked list (see `larpo_ir.data.lists`). It is tokenised once, before training. Reference
+log-probabilities are taken from the column `ref_logps` or computed once, before the first step, so that no
+reference model sits in memory while the policy trains. Where the processes share out the policy (FSDP, DeepSpeed),
+none can run it before it is wrapped: then the lists get numbers (column `row`), for `DeferredReference`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import defaultdict
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from accelerate.data_loader import prepare_data_loader
+from accelerate.utils import gather_object
+from datasets import Dataset
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers import PreTrainedModel, Trainer
+from transformers.trainer_utils import EvalLoopOutput
+
+from larpo_ir.data.console import announce
+from larpo_ir.losses import preferred_pairs
+from larpo_ir.models.checkpoints import load
+from larpo_ir.models.distributed import from_main, is_main_process, is_sharded, num_processes
+from larpo_ir.models.layouts import cost
+from larpo_ir.models.scoring import Way, batch_logprobs, choose_way, context_length
+from larpo_ir.models.tokenization import TokenizedList, pad_token_of
+from larpo_ir.objectives import Objective
+from larpo_ir.training.batching import TokenBudgetSampler
+from larpo_ir.training.collation import ListCollator, lists_of, tokenize_dataset
+from larpo_ir.training.config import LarPOConfig
+from larpo_ir.training.reference import DeferredReference, fixed_logprobs
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+    from transformers import PreTrainedTokenizerBase
+
+REFERENCE_FILE = "reference_logprobs.json"  # in the output directory
+COMPILED = Way("plain", own_logits=True, reason="a compiled forward is fixed")
+
+
+def _disable_dropout(model: nn.Module) -> None:
+    """Attention and some decoder layers hold their rate as a number, not in an `nn.Dropout`."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        for name, value in list(vars(module).items()):
+            if "drop" in name and isinstance(value, float):
+                setattr(module, name, 0.0)
+
+
+class LarPOTrainer(Trainer):
+    """Trains a causal language model on ranked lists with a ranking objective.
+
+    `model`: a model or a path. `ref_model`: the reference policy; None is the model as it is when training
+    starts (with PEFT: the model without its adapter). It is used once, before training, and only if the objective
+    needs it and the lists carry no `ref_logps`. Under FSDP and DeepSpeed that is when the first batch comes; what was
+    found is kept in the output directory (`reference_logprobs.json`) for training that is resumed there.
+    `train_dataset`, `eval_dataset`: ranked lists. `peft_config`: train an adapter instead of the model.
+    Everything else is `transformers.Trainer`'s.
+
+    Besides the loss it logs `accuracy`, `margin`, `ndcg`, `logps/best`, `logps/worst` and `kl`, see
+    `larpo_ir.objectives.ranking_metrics`; evaluation returns them with the prefix `eval_`.
+
+    Raises `ValueError` for invalid lists (naming the row), unknown objectives (listing the choices) and references
+    that cannot be had under FSDP or DeepSpeed: of a `ref_model`, or through a cache that has no name for the policy.
+    """
+
+    args: LarPOConfig
+
+    def __init__(
+        self,
+        model: PreTrainedModel | nn.Module | str,
+        ref_model: PreTrainedModel | nn.Module | None = None,
+        args: LarPOConfig | None = None,
+        train_dataset: Dataset | None = None,
+        eval_dataset: Dataset | dict[str, Dataset] | None = None,
+        processing_class: PreTrainedTokenizerBase | None = None,
+        peft_config: PeftConfig | None = None,
+        **kwargs: Any,
+    ) -> None:
+        args = LarPOConfig(output_dir="larpo_output") if args is None else args
+        if args.world_size != num_processes():
+            raise ValueError(
+                f"{num_processes()} processes were launched but each would train by itself: the training arguments"
+                f" ({args.parallel_mode}) do not fit the launch; on CPUs give use_cpu=True"
+            )
+        policy: Any
+        policy, processing_class = load(model, processing_class, "AutoModelForCausalLM", "LarPOTrainer")
+        if peft_config is not None:
+            from peft import get_peft_model
+
+            policy = get_peft_model(policy, peft_config)
+            if args.gradient_checkpointing:  # gradients must reach the adapters through frozen embeddings
+                policy.enable_input_require_grads()
+        if args.disable_dropout:
+            _disable_dropout(policy)
+        self.objective: Objective = args.build_objective()
+        self._metrics: dict[str, list[tuple[float, int]]] = defaultdict(
+            list
+        )  # mean over lists, and of how many
+        self._widest_list = 0
+        self._deferred = DeferredReference(Path(args.output_dir or ".") / REFERENCE_FILE)
+        self._tokenizer = processing_class
+        self._max_length = args.max_length or context_length(policy)
+
+        def tokenized(dataset: Dataset | None) -> Dataset | None:
+            if dataset is None:
+                return None
+            return tokenize_dataset(
+                dataset,
+                self._tokenizer,
+                max_length=self._max_length,
+                append_eos=args.append_eos,
+                chat=args.chat,
+            )
+
+        collator = ListCollator(pad_token_of(processing_class))
+        if args.n_gpu > 1:
+            warnings.warn("training on one GPU; `accelerate launch` trains on all of them", stacklevel=2)
+            args._n_gpu = 1  # torch's DataParallel would cut packed lists apart
+        super().__init__(
+            model=policy,
+            args=args,
+            data_collator=kwargs.pop("data_collator", None) or collator,
+            train_dataset=tokenized(train_dataset),
+            eval_dataset={name: tokenized(lists) for name, lists in eval_dataset.items()}
+            if isinstance(eval_dataset, dict)
+            else tokenized(eval_dataset),
+            processing_class=processing_class,
+            **kwargs,
+        )
+        self.model_accepts_loss_kwargs = (
+            True  # the loss is divided by the number of lists in a step, see compute_loss
+        )
+        self._keep_outputs_as_they_are()
+        # one way for all processes: with sharded loading only the first holds weights to try it on
+        self.way: Way = COMPILED if args.torch_compile else from_main(choose_way(policy, args.layout))
+        collator.layout = self.way.layout
+        if self.train_dataset is not None:
+            self._show_first_prompt()
+            self.num_truncated = sum(self.train_dataset["num_truncated"])
+            if self.num_truncated:
+                warnings.warn(
+                    f"{self.num_truncated} of {sum(map(len, self.train_dataset['relevance']))} responses to train on"
+                    f" were cut to {self._max_length} tokens with their prompt (ref_logps, if any came with them,"
+                    " must be of what is left)",
+                    stacklevel=2,
+                )
+            self.train_dataset = self._with_reference(self.train_dataset, ref_model)
+        if isinstance(self.eval_dataset, dict):
+            self.eval_dataset = {
+                n: self._with_reference(lists, ref_model) for n, lists in self.eval_dataset.items()
+            }
+        elif self.eval_dataset is not None:
+            self.eval_dataset = self._with_reference(self.eval_dataset, ref_model)
+
+    def _show_first_prompt(self) -> None:
+        """Say how prompts are read, where that was not said but found out."""
+        lists: Any = self.train_dataset
+        if self.args.chat is None and is_main_process() and len(lists):
+            read = self._tokenizer.decode(lists[0]["prompt_ids"])
+            announce(f"LarPOTrainer: the first prompt as the model reads it (chat=None): {read!r:.600}")
+
+    @property
+    def _shares_out_the_policy(self) -> bool:
+        """Whether processes will hold parts of the policy once it is wrapped. Before, some may hold none of it."""
+        return self.is_fsdp_enabled or self.is_deepspeed_enabled
+
+    def _keep_outputs_as_they_are(self) -> None:
+        """In mixed precision FSDP 2 would round what a model returns, here log-probabilities, to half precision."""
+        plugin = self.accelerator.state.fsdp_plugin if self.is_fsdp_enabled else None
+        policy: Any = getattr(plugin, "mixed_precision_policy", None)
+        if plugin is not None and getattr(policy, "output_dtype", None) is not None:
+            plugin.mixed_precision_policy = replace(policy, output_dtype=None)
+
+    def _with_reference(self, dataset: Dataset, ref_model: nn.Module | None) -> Dataset:
+        """Add `ref_logps`, or the numbers by which to find them later, unless they are there or not needed."""
+        dataset = dataset.remove_columns("num_truncated")
+        if "ref_logps" in dataset.column_names or not self.objective.needs_reference:
+            return dataset
+        lists = lists_of(dataset)
+        if not self._shares_out_the_policy:
+            return dataset.add_column("ref_logps", self._reference_logprobs(lists, ref_model))
+        self._check_later_reference(ref_model)
+        return dataset.add_column("row", self._deferred.number(lists))
+
+    def _check_later_reference(self, ref_model: nn.Module | None) -> None:
+        remedy = "compute them before, with fixed_logprobs in a run without sharding, as the lists' column ref_logps"
+        if ref_model is not None:
+            raise ValueError(f"FSDP and DeepSpeed take no log-probabilities of a ref_model: {remedy}")
+        plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
+        if self.args.reference_cache is not None and getattr(plugin, "fsdp_version", 1) == 1:
+            raise ValueError(
+                "reference_cache must know the policy's weights, which DeepSpeed and FSDP 1 hide: leave it out, use"
+                f" FSDP 2, or {remedy}"
+            )
+
+    def _reference_logprobs(
+        self, lists: list[TokenizedList], ref_model: nn.Module | None, policy: nn.Module | None = None
+    ) -> list[list[float]]:
+        """Of `ref_model` or, without one, of the policy; `policy`: as it is wrapped, if it is."""
+        unwrapped = self.accelerator.unwrap_model(self.model) if ref_model is None else ref_model
+        adapter = getattr(unwrapped, "disable_adapter", None) if ref_model is None else None
+        model = unwrapped if policy is None else policy
+        if policy is None and not is_sharded(model):
+            model = model.to(self.args.device)
+        # in the precision of training, or the implicit rewards of a fresh policy would not be 0
+        with self.accelerator.autocast(), adapter() if adapter is not None else nullcontext():
+            return fixed_logprobs(
+                model,
+                lists,
+                layout=self.args.layout,
+                pad_token_id=pad_token_of(self._tokenizer),
+                cache=self.args.reference_cache,
+                precision=self.accelerator.mixed_precision,
+                progress="Reference log-probabilities",
+            )
+
+    def _ref_logps(self, policy: nn.Module, inputs: dict[str, Tensor]) -> Tensor | None:
+        """[batch, list] of a batch. The first one of all has what was deferred computed."""
+        if self._deferred.pending:
+            resumed = self.state.global_step > 0  # the policy is no longer what it was before training
+            values = None if resumed else self._reference_logprobs(self._deferred.lists, None, policy)
+            self._deferred.settle(values, self.args.device)
+        if "rows" not in inputs:
+            return inputs.get("ref_logps")
+        return self._deferred.of(inputs["rows"])[:, : inputs["mask"].shape[1]]
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        mask, ref_logps = inputs["mask"], self._ref_logps(model, inputs)
+        with self.accelerator.autocast():  # ours, as the model's own is around a forward that is not called
+            logps = batch_logprobs(model, inputs, mask.numel(), self.way).view(mask.shape)
+        output = self.objective(
+            logps,
+            inputs["relevance"],
+            mask,
+            ref_logps=ref_logps,
+            lengths=inputs["lengths"],
+        )
+        learnable = int(preferred_pairs(inputs["relevance"], mask).any(dim=(-1, -2)).sum())
+        for name, value in output.metrics.items():
+            self._metrics[name if model.training else f"eval_{name}"].append((value, learnable))
+        loss = output.loss
+        if num_items_in_batch is not None:
+            # mean over the lists of the optimiser step; processes' gradients are averaged
+            loss = loss * (len(mask) / num_items_in_batch) * self.args.world_size
+        return (loss, output) if return_outputs else loss
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor | None:
+        """Lists in all batches of an optimiser step, on all processes."""
+        if not batch_samples:
+            return None
+        lists = torch.tensor(sum(len(batch["mask"]) for batch in batch_samples), device=device)
+        return self.accelerator.reduce(lists, "sum") if self.args.world_size > 1 else lists
+
+    def get_train_dataloader(self) -> DataLoader:
+        """By tokens when `max_tokens_per_batch` says so, otherwise the Trainer's, by count."""
+        if self.args.max_tokens_per_batch is None or self.train_dataset is None:
+            return super().get_train_dataloader()
+        sampler = TokenBudgetSampler(
+            [cost(tokens, self.way.layout) for tokens in lists_of(self.train_dataset)],
+            self.args.max_tokens_per_batch,
+            seed=self.args.data_seed if self.args.data_seed is not None else self.args.seed,
+            rank=self.args.process_index,
+            world_size=self.args.world_size,
+            accumulation=self.args.gradient_accumulation_steps,
+        )
+        loader = DataLoader(
+            self.train_dataset,
+            batch_sampler=sampler,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        # the batches are this process's already: accelerate has only to put them on the device
+        return prepare_data_loader(
+            loader, device=self.args.device, num_processes=1, process_index=0, put_on_device=True
+        )
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Loss, and for `compute_metrics` the implicit rewards and the relevance, -inf where a list has no item."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            loss, output = self.compute_loss(model, inputs, return_outputs=True)
+        if prediction_loss_only:
+            return loss, None, None
+        absent, width = ~inputs["mask"], max(self._widest_list - inputs["mask"].shape[-1], 0)
+        scores, relevance = (
+            F.pad(values.masked_fill(absent, -torch.inf), (0, width), value=-torch.inf)
+            for values in (output.scores, inputs["relevance"])
+        )
+        return loss, scores, relevance
+
+    def _drain(self, prefix: str) -> dict[str, float]:
+        """Means over lists, of all steps and processes, of the metrics collected since the last call."""
+        names = [name for name in self._metrics if name.startswith("eval_") == (prefix == "eval")]
+        mine = {name.removeprefix("eval_"): self._metrics.pop(name) for name in names}
+        totals: dict[str, list[tuple[float, int]]] = defaultdict(list)
+        for metrics in gather_object([mine]) if self.args.world_size > 1 else [mine]:
+            for name, values in metrics.items():
+                totals[name] += values
+        return {
+            name: sum(value * lists for value, lists in values) / sum(lists for _, lists in values)
+            for name, values in totals.items()
+        }
+
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        lists: Any = dataloader.dataset
+        if "prompt_ids" not in lists.column_names:
+            raise ValueError(
+                "lists to evaluate on go to the trainer's constructor (eval_dataset), which tokenises them and"
+                " computes their reference log-probabilities before training"
+            )
+        self._widest_list = max(map(len, lists["relevance"]), default=0)
+        output = super().evaluation_loop(
+            dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
+        )
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in self._drain("eval").items()}
+        return output._replace(metrics={**(output.metrics or {}), **metrics})
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The policy for `from_pretrained`, whole also where FSDP writes sharded checkpoints: without it the Trainer
+        would save nothing there."""
+        plugin = self.accelerator.state.fsdp_plugin if self.is_fsdp_enabled and not _internal_call else None
+        of_checkpoints = getattr(plugin, "state_dict_type", None)
+        if plugin is not None:
+            plugin.set_state_dict_type("FULL_STATE_DICT")
+        super().save_model(output_dir, _internal_call)
+        if plugin is not None:
+            plugin.set_state_dict_type(of_checkpoints)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:
+            logs = {**logs, **self._drain("train")}
+        super().log(logs, start_time)
