@@ -19,11 +19,11 @@ from benchmarks.nq.studies import ENCODER, STUDIES
 from benchmarks.nq.systems import measure_systems
 from larpo_ir.cli.engine import one_line_errors
 from larpo_ir.data.console import plain_output
-from retrieval_bridge.collections import load_collection
-from retrieval_bridge.commands import TRAINING
-from retrieval_bridge.encoders import Encoder
-from retrieval_bridge.experiments import Experiment
-from retrieval_bridge.passages import passages_of
+from retrieval_bridge.cli.commands import TRAINING
+from retrieval_bridge.collections.formats import load_collection
+from retrieval_bridge.retrieval.encoders import Encoder
+from retrieval_bridge.retrieval.passages import passages_of
+from retrieval_bridge.studies.losses import Experiment
 
 
 def main() -> None:

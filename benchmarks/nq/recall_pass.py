@@ -26,10 +26,10 @@ from larpo_ir.evaluation.measures import evaluate_per_query, judge
 from larpo_ir.evaluation.significance import compare, holm
 from larpo_ir.evaluation.tables import curve, interval, markdown_table
 from larpo_ir.provenance.run_directory import RunDirectory
-from retrieval_bridge.collections import Collection, load_collection
-from retrieval_bridge.measured import digest_of
-from retrieval_bridge.passages import Passages, passages_of
-from retrieval_bridge.systems import made_of
+from retrieval_bridge.collections.formats import Collection, load_collection
+from retrieval_bridge.retrieval.measures import digest_of
+from retrieval_bridge.retrieval.passages import Passages, passages_of
+from retrieval_bridge.retrieval.systems import made_of
 
 NS = (1, 2, 4, 8, 16, 32, 64)
 SPLIT = "dev"
@@ -80,10 +80,10 @@ def recall_pass(
 def recall(
     name: str, collection: Collection, passages: Passages, output: Path, index: str | os.PathLike[str] | None
 ) -> pd.DataFrame:
-    """Per-query R@N of a system (`retrieval_bridge.systems`)."""
+    """Per-query R@N of a system (`retrieval_bridge.retrieval.systems`)."""
 
     def search() -> pd.DataFrame:
-        from retrieval_bridge.systems import system
+        from retrieval_bridge.retrieval.systems import system
 
         results = (system(name, passages, index) % max(NS)).transform(collection.topics(SPLIT))
         return evaluate_per_query(results, collection.qrels(SPLIT), [f"R@{n}" for n in NS])

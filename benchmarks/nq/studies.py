@@ -13,17 +13,17 @@ from larpo_ir.data.pool import Memory
 from larpo_ir.evaluation.studies import Condition, Study, study
 from larpo_ir.evaluation.tables import count
 from larpo_ir.provenance.identity import identity
-from retrieval_bridge.commands import COMPARED_ON
-from retrieval_bridge.experiments import (
+from retrieval_bridge.cli.commands import COMPARED_ON
+from retrieval_bridge.studies.losses import (
     START,
     Experiment,
     compare_losses,
     digest_of_candidates,
     lists_per_seed,
 )
-from retrieval_bridge.iterate import IterativeConfig, align_retriever
-from retrieval_bridge.mining import LADDER, Negatives
-from retrieval_bridge.settings import ListConfig
+from retrieval_bridge.training.iterate import IterativeConfig, align_retriever
+from retrieval_bridge.training.lists import ListConfig
+from retrieval_bridge.training.mining import LADDER, Negatives
 
 # What every study starts from and shares: a weak encoder, so that there is something to learn.
 ENCODER = "static-minilm"

@@ -9,14 +9,14 @@ from typing import Any
 
 from larpo_ir.evaluation.studies import Study, study
 from larpo_ir.provenance.outputs import made_already, record_made
-from retrieval_bridge.collections import Collection
-from retrieval_bridge.commands import system_condition
-from retrieval_bridge.experiments import MEASURES
-from retrieval_bridge.measured import digest_of
-from retrieval_bridge.passages import Passages, written_whole
-from retrieval_bridge.rerank import train_cross_encoder
-from retrieval_bridge.settings import ListConfig
-from retrieval_bridge.systems import made_of, weights_of
+from retrieval_bridge.cli.commands import system_condition
+from retrieval_bridge.collections.formats import Collection
+from retrieval_bridge.retrieval.measures import digest_of
+from retrieval_bridge.retrieval.passages import Passages, written_whole
+from retrieval_bridge.retrieval.reranker import train_cross_encoder
+from retrieval_bridge.retrieval.systems import made_of, weights_of
+from retrieval_bridge.studies.losses import MEASURES
+from retrieval_bridge.training.lists import ListConfig
 
 RERANKED = 50  # passages of BM25 that the cross-encoder reads
 LISTS = ListConfig(sources=["bm25"], depth=30, num_negatives=4, without_answers=True)

@@ -15,11 +15,11 @@ import pytest
 from ir_datasets.formats import BaseDocs, BaseQrels, BaseQueries, GenericQuery, TrecQrel
 
 from larpo_ir.data.results import docno_of
-from retrieval_bridge.answers import holds_answer
-from retrieval_bridge.collections import FORMATS, QuestionCollection, TrecCollection, load_collection
-from retrieval_bridge.rows import read_corpus
-from retrieval_bridge.sentence_collection import sentences, split_sentences
-from retrieval_bridge.sparse import BM25
+from retrieval_bridge.collections.answers import holds_answer
+from retrieval_bridge.collections.formats import FORMATS, QuestionCollection, TrecCollection, load_collection
+from retrieval_bridge.collections.rows import read_corpus
+from retrieval_bridge.collections.sentence_collection import sentences, split_sentences
+from retrieval_bridge.retrieval.sparse import BM25
 
 CORPUS = [
     {"docno": "p1", "title": "Physics", "text": "Bardeen won twice. He was American."},

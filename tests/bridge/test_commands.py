@@ -14,11 +14,10 @@ from sentence_transformers import SentenceTransformer
 from benchmarks.nq import studies
 from larpo_ir.cli.commands import read_results
 from larpo_ir.cli.engine import parser_of
-from retrieval_bridge import commands
-from retrieval_bridge.cli import COMMANDS, main
-from retrieval_bridge.passages import Passages
-from retrieval_bridge.settings import ListConfig
-from retrieval_bridge.systems import system
+from retrieval_bridge.cli import COMMANDS, commands, main
+from retrieval_bridge.retrieval.passages import Passages
+from retrieval_bridge.retrieval.systems import system
+from retrieval_bridge.training.lists import ListConfig
 from tests.bridge.small import PASSAGES, TOPICS, make_static, write_beir
 
 

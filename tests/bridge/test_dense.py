@@ -15,10 +15,10 @@ import pytest
 from ir_measures import R, calc_aggregate, nDCG
 from sentence_transformers.util import semantic_search
 
-from retrieval_bridge.collections import load_collection
-from retrieval_bridge.dense import DenseRetriever
-from retrieval_bridge.encoders import Encoder
-from retrieval_bridge.passages import Passages
+from retrieval_bridge.collections.formats import load_collection
+from retrieval_bridge.retrieval.dense import DenseRetriever
+from retrieval_bridge.retrieval.encoders import Encoder
+from retrieval_bridge.retrieval.passages import Passages
 from tests.bridge.small import PASSAGES, TOPICS, WORDS, SmallCollection, make_encoder, make_static
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import cos_sim
 
-from retrieval_bridge.encoders import Encoder, minilm_folder
+from retrieval_bridge.retrieval.encoders import Encoder, minilm_folder
 from tests.bridge.small import make_encoder, make_static
 
 

@@ -15,9 +15,9 @@ from tokenizers import Tokenizer
 
 from larpo_ir.provenance.identity import identity
 from retrieval_bridge.cli import main
-from retrieval_bridge.encoders import Encoder, tokens_of
-from retrieval_bridge.iterate import align_retriever
-from retrieval_bridge.rerank import CrossEncoderReranker
+from retrieval_bridge.retrieval.encoders import Encoder, tokens_of
+from retrieval_bridge.retrieval.reranker import CrossEncoderReranker
+from retrieval_bridge.training.iterate import align_retriever
 from tests.bridge.small import SmallCollection, make_encoder, make_static, write_beir
 from tests.bridge.test_iterate import settings
 from tests.bridge.test_rerank import make_model

@@ -12,7 +12,8 @@ import pytest
 from larpo_ir.data.negatives import TopBottom, WithoutFalseNegatives, sample_lists
 from larpo_ir.data.pool import CandidatePool
 from larpo_ir.rewards.reranker import Reranker
-from retrieval_bridge.mining import (
+from retrieval_bridge.retrieval.passages import Passages, results_frame
+from retrieval_bridge.training.mining import (
     AnswerGrades,
     Listed,
     Negatives,
@@ -24,7 +25,6 @@ from retrieval_bridge.mining import (
     read_negatives,
     write_negatives,
 )
-from retrieval_bridge.passages import Passages, results_frame
 from tests.bridge.small import PASSAGES, QRELS, TOPICS
 
 

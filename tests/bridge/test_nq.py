@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks.nq import studies, systems
 from benchmarks.nq.report import SECTIONS, write_page
-from retrieval_bridge.experiments import Experiment
-from retrieval_bridge.passages import passages_of
+from retrieval_bridge.retrieval.passages import passages_of
+from retrieval_bridge.studies.losses import Experiment
 from tests.bridge.small import SmallCollection, make_encoder
 
 
@@ -37,8 +37,8 @@ def test_a_study_runs_and_is_not_run_again(name, experiment, root, monkeypatch):
     assert result.values["start"]["seed"].nunique() == 1
     others = [condition for condition in result.values if condition != "start"]
     assert all(result.values[condition]["seed"].nunique() == 2 for condition in others)
-    monkeypatch.setattr("retrieval_bridge.experiments.train_retriever", None)
-    monkeypatch.setattr("retrieval_bridge.iterate.train_retriever", None)
+    monkeypatch.setattr("retrieval_bridge.studies.losses.train_retriever", None)
+    monkeypatch.setattr("retrieval_bridge.training.iterate.train_retriever", None)
     again = studies.STUDIES[name](experiment, root / name, 2)
     pd.testing.assert_frame_equal(again.summary(), result.summary())
 

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from retrieval_bridge.collections import load_collection
-from retrieval_bridge.passages import Passages, passages_of, results_frame
-from retrieval_bridge.rows import read_corpus
+from retrieval_bridge.collections.formats import load_collection
+from retrieval_bridge.collections.rows import read_corpus
+from retrieval_bridge.retrieval.passages import Passages, passages_of, results_frame
 from tests.bridge.small import PASSAGES, SmallCollection, write_beir
 
 
@@ -117,7 +117,8 @@ def test_a_corpus_is_read_again_only_when_its_file_has_changed(tmp_path, monkeyp
     made = passages_of(load_collection(folder), tmp_path / "root")
     reads = []
     monkeypatch.setattr(
-        "retrieval_bridge.beir.read_corpus", lambda path: reads.append(path) or iter(read_corpus(path))
+        "retrieval_bridge.collections.beir.read_corpus",
+        lambda path: reads.append(path) or iter(read_corpus(path)),
     )
     passages_of(load_collection(folder), tmp_path / "root")
     assert reads == []

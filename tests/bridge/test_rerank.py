@@ -14,8 +14,14 @@ from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
 from larpo_ir.losses import get_loss
-from retrieval_bridge.rerank import LISTWISE, CrossEncoderReranker, ListLoss, binary, train_cross_encoder
-from retrieval_bridge.sparse import BM25
+from retrieval_bridge.retrieval.reranker import (
+    LISTWISE,
+    CrossEncoderReranker,
+    ListLoss,
+    binary,
+    train_cross_encoder,
+)
+from retrieval_bridge.retrieval.sparse import BM25
 from tests.bridge.small import PASSAGES, TOPICS, WORDS, SmallCollection
 
 FRUIT = {"apple": "red", "pear": "green", "plum": "blue"}

@@ -17,11 +17,11 @@ from scipy.stats import kendalltau
 
 from larpo_ir.data.prompt_index import words
 from larpo_ir.evaluation.measures import evaluate
-from retrieval_bridge import lucene
-from retrieval_bridge.collections import load_collection
-from retrieval_bridge.passages import Passages
-from retrieval_bridge.retriever import MANIFEST
-from retrieval_bridge.sparse import BACKENDS, BM25, best
+from retrieval_bridge.collections.formats import load_collection
+from retrieval_bridge.retrieval import lucene
+from retrieval_bridge.retrieval.passages import Passages
+from retrieval_bridge.retrieval.retriever import MANIFEST
+from retrieval_bridge.retrieval.sparse import BACKENDS, BM25, best
 from tests.bridge.small import SmallCollection
 
 NQ = Path(__file__).parents[2].parent / "shared" / "data" / "nq"
@@ -298,7 +298,7 @@ def test_java_leaves_the_environment_and_ctrl_c_alone(tmp_path):
 import os, signal, time
 os.environ["JAVA_HOME"] = {str(tmp_path)!r}
 os.environ.pop("OPENAI_API_KEY", None)
-from retrieval_bridge.lucene import TOUCHED, lucene
+from retrieval_bridge.retrieval.lucene import TOUCHED, lucene
 before = {{name: os.environ.get(name) for name in TOUCHED}}
 lucene()
 assert before == {{name: os.environ.get(name) for name in TOUCHED}}

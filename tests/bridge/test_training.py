@@ -15,7 +15,13 @@ from larpo_ir.losses import available_losses, get_loss
 from larpo_ir.objectives import get_objective
 from larpo_ir.training.config import LarPOConfig
 from larpo_ir.training.trainer import LarPOTrainer
-from retrieval_bridge.training import Collator, RetrieverLoss, list_logprobs, train_retriever, with_reference
+from retrieval_bridge.training.bi_encoder import (
+    Collator,
+    RetrieverLoss,
+    list_logprobs,
+    train_retriever,
+    with_reference,
+)
 from tests.bridge.small import make_encoder, make_static
 from tests.small_models import make_model, make_tokenizer
 

@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 
 from larpo_ir.data.records import Located, Row, read_records, read_table
-from retrieval_bridge.collection import Collection
-from retrieval_bridge.rows import (
+from retrieval_bridge.collections.collection import Collection
+from retrieval_bridge.collections.rows import (
     Passage,
     answers_of,
     existing,

@@ -17,8 +17,14 @@ from larpo_ir.losses import available_losses, get_loss
 from larpo_ir.models.distributed import is_main_process
 from larpo_ir.provenance.identity import identity
 from larpo_ir.provenance.outputs import is_made, record_made
-from retrieval_bridge.collections import Collection, load_collection
-from retrieval_bridge.comparisons import (
+from retrieval_bridge.collections.formats import Collection, load_collection
+from retrieval_bridge.retrieval.embeddings import replacing
+from retrieval_bridge.retrieval.encoders import Encoder
+from retrieval_bridge.retrieval.measures import LEAST, digest_of
+from retrieval_bridge.retrieval.passages import Passages, passages_of, written_whole
+from retrieval_bridge.retrieval.reranker import CrossEncoderReranker, train_cross_encoder
+from retrieval_bridge.retrieval.systems import made_of, system, weights_of
+from retrieval_bridge.studies.comparisons import (
     COMPARED_ON,
     TRAINING,
     WEAK,
@@ -28,16 +34,10 @@ from retrieval_bridge.comparisons import (
     system_condition,
     tag_of,
 )
-from retrieval_bridge.embeddings import replacing
-from retrieval_bridge.encoders import Encoder
-from retrieval_bridge.iterate import IterativeConfig, align_retriever
-from retrieval_bridge.measured import LEAST, digest_of
-from retrieval_bridge.mining import JUDGED, write_negatives
-from retrieval_bridge.passages import Passages, passages_of, written_whole
-from retrieval_bridge.rerank import CrossEncoderReranker, train_cross_encoder
-from retrieval_bridge.settings import ListConfig
-from retrieval_bridge.systems import made_of, system, weights_of
-from retrieval_bridge.training import train_retriever
+from retrieval_bridge.training.bi_encoder import train_retriever
+from retrieval_bridge.training.iterate import IterativeConfig, align_retriever
+from retrieval_bridge.training.lists import ListConfig
+from retrieval_bridge.training.mining import JUDGED, write_negatives
 
 __all__ = [
     "COMPARED_ON", "TRAINING", "WEAK", "align", "compare", "evaluate", "make_index", "mine_negatives", "rerank",
@@ -269,7 +269,7 @@ def train_reranker(
         training_lists: a file of ranked lists, instead of mining
         split: which of the collection's topics to learn from
         index: root folder of the indexes, made there unless they are
-        training: further arguments of retrieval_bridge.rerank.train_cross_encoder
+        training: further arguments of retrieval_bridge.retrieval.reranker.train_cross_encoder
         seed: of lists and training
     """
     chosen, lists_from = _training_lists(collection, lists, training_lists, split, index, seed)

@@ -22,8 +22,8 @@ from tqdm.auto import tqdm
 from larpo_ir.data.lists import check_lists, completion_text, prompt_text
 from larpo_ir.losses import RankingLoss, available_losses, get_loss
 from larpo_ir.rewards.reranker import Reranker, describe
-from retrieval_bridge.encoders import minilm_folder, not_loaded, tokens_of
-from retrieval_bridge.passages import full_text
+from retrieval_bridge.retrieval.encoders import minilm_folder, not_loaded, tokens_of
+from retrieval_bridge.retrieval.passages import full_text
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -32,10 +32,10 @@ from torch import Tensor, nn
 from larpo_ir.data.lists import check_lists, read_lists
 from larpo_ir.losses import RankingLoss, get_loss
 from larpo_ir.models.scoring import list_mask
-from retrieval_bridge.encoders import Encoder
+from retrieval_bridge.retrieval.encoders import Encoder
 
 if TYPE_CHECKING:
-    from retrieval_bridge.encoders import EncoderLike
+    from retrieval_bridge.retrieval.encoders import EncoderLike
 
 DEFAULTS: dict[str, Any] = {
     "num_train_epochs": 1, "learning_rate": 2e-5, "per_device_train_batch_size": 32, "report_to": "none",

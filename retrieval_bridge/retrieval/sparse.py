@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Protocol, Self
 import numpy as np
 
 from larpo_ir.data.prompt_index import K1, B, english_tokenizer
-from retrieval_bridge.lucene import Lucene
-from retrieval_bridge.passages import Passages, passages_of, written_whole
-from retrieval_bridge.retriever import (
+from retrieval_bridge.retrieval.lucene import Lucene
+from retrieval_bridge.retrieval.passages import Passages, passages_of, written_whole
+from retrieval_bridge.retrieval.retriever import (
     MANIFEST,
     Found,
     Retriever,
@@ -27,7 +27,7 @@ from retrieval_bridge.retriever import (
 )
 
 if TYPE_CHECKING:
-    from retrieval_bridge.collections import Collection
+    from retrieval_bridge.collections.formats import Collection
 
 PASSAGES_AT_ONCE = 10_000
 

@@ -14,14 +14,14 @@ from larpo_ir.data.trec import read_results, write_run
 from larpo_ir.evaluation.measures import evaluate_per_query
 from larpo_ir.evaluation.studies import study
 from larpo_ir.evaluation.tables import markdown_table
-from retrieval_bridge.collections import Collection, load_collection
-from retrieval_bridge.encoders import Encoder
-from retrieval_bridge.experiments import Experiment
-from retrieval_bridge.experiments import compare_losses as run_comparison
-from retrieval_bridge.measured import MEASURES, check_measures, depth_of, digest_of
-from retrieval_bridge.passages import Passages, passages_of
-from retrieval_bridge.settings import ListConfig
-from retrieval_bridge.systems import made_of, system
+from retrieval_bridge.collections.formats import Collection, load_collection
+from retrieval_bridge.retrieval.encoders import Encoder
+from retrieval_bridge.retrieval.measures import MEASURES, check_measures, depth_of, digest_of
+from retrieval_bridge.retrieval.passages import Passages, passages_of
+from retrieval_bridge.retrieval.systems import made_of, system
+from retrieval_bridge.studies.losses import Experiment
+from retrieval_bridge.studies.losses import compare_losses as run_comparison
+from retrieval_bridge.training.lists import ListConfig
 
 # The comparison of losses, as docs/nq.md has it: from the weak encoder static-minilm.
 WEAK = "static-minilm"

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from larpo_ir.data.records import Row, read_records
-from retrieval_bridge.beir import BeirCollection
-from retrieval_bridge.catalogue import IRDatasetsCollection
-from retrieval_bridge.collection import Collection
-from retrieval_bridge.question_files import (
+from retrieval_bridge.collections.beir import BeirCollection
+from retrieval_bridge.collections.catalogue import IRDatasetsCollection
+from retrieval_bridge.collections.collection import Collection
+from retrieval_bridge.collections.questions import (
     LAYOUTS,
     Layout,
     QuestionCollection,
@@ -23,8 +23,8 @@ from retrieval_bridge.question_files import (
     layout_of,
     splits_of,
 )
-from retrieval_bridge.rows import CORPUS_FILES, bare, corpus_of, find_file
-from retrieval_bridge.trec_files import TrecCollection, trec_files
+from retrieval_bridge.collections.rows import CORPUS_FILES, bare, corpus_of, find_file
+from retrieval_bridge.collections.trec import TrecCollection, trec_files
 
 __all__ = [
     "FORMATS", "LAYOUTS", "BeirCollection", "Collection", "Format", "IRDatasetsCollection", "Layout",

@@ -17,9 +17,9 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from larpo_ir.models.distributed import from_main, is_main_process, share, wait_for_everyone
-from retrieval_bridge.encoders import Encoder
-from retrieval_bridge.passages import Passages
-from retrieval_bridge.retriever import is_indexed, own_folder, write_manifest
+from retrieval_bridge.retrieval.encoders import Encoder
+from retrieval_bridge.retrieval.passages import Passages
+from retrieval_bridge.retrieval.retriever import is_indexed, own_folder, write_manifest
 
 logger = logging.getLogger(__name__)
 

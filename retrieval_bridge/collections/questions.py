@@ -15,8 +15,8 @@ import pandas as pd
 
 from larpo_ir.data.records import Located, Row, read_lines, read_records, read_table
 from larpo_ir.data.results import docno_of
-from retrieval_bridge.collection import Collection
-from retrieval_bridge.rows import (
+from retrieval_bridge.collections.collection import Collection
+from retrieval_bridge.collections.rows import (
     CORPUS_FILES,
     DOCNO_FIELDS,
     Passage,

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from retrieval_bridge.passages import Passages
-from retrieval_bridge.retriever import Found
+from retrieval_bridge.retrieval.passages import Passages
+from retrieval_bridge.retrieval.retriever import Found
 
 LEAST_JAVA = 21
 INSTALL = "pip install 'larpo_ir[pyserini]'"
@@ -29,7 +29,7 @@ PASSAGES_AT_ONCE, QUERIES_AT_ONCE = 10_000, 1_000
 
 
 class Lucene:
-    """A Lucene index of passages, as Pyserini makes and searches it. See `retrieval_bridge.sparse.BM25`."""
+    """A Lucene index of passages, as Pyserini makes and searches it. See `retrieval_bridge.retrieval.sparse.BM25`."""
 
     folder, baked = "lucene", False
 

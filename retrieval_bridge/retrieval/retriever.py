@@ -17,9 +17,9 @@ import pyterrier as pt
 from larpo_ir.data.digests import digest
 from larpo_ir.data.files import write_atomically
 from larpo_ir.data.results import require_columns
-from retrieval_bridge.passages import INDEX as MANIFEST
-from retrieval_bridge.passages import RESULTS, Passages, results_frame
-from retrieval_bridge.rows import written_at
+from retrieval_bridge.collections.rows import written_at
+from retrieval_bridge.retrieval.passages import INDEX as MANIFEST
+from retrieval_bridge.retrieval.passages import RESULTS, Passages, results_frame
 
 Found = tuple[list[np.ndarray], list[np.ndarray]]
 

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import pandas as pd
 
-from retrieval_bridge.rows import Passage, judgements
+from retrieval_bridge.collections.rows import Passage, judgements
 
 
 class Collection(ABC):

@@ -36,10 +36,10 @@ from larpo_ir.data.sampling import Choice, Chooser, Columns, ranking_of
 from larpo_ir.data.text_files import read_lines
 from larpo_ir.data.trec import read_results, write_run
 from larpo_ir.rewards.reranker import Reranker
-from retrieval_bridge.answers import holds_answer
-from retrieval_bridge.collections import Collection
-from retrieval_bridge.passages import Passages, full_text, passages_of, results_frame
-from retrieval_bridge.rows import bare
+from retrieval_bridge.collections.answers import holds_answer
+from retrieval_bridge.collections.formats import Collection
+from retrieval_bridge.collections.rows import bare
+from retrieval_bridge.retrieval.passages import Passages, full_text, passages_of, results_frame
 
 JUDGED = "judged"
 LADDER = ("random", "in_batch", "bm25", "dense")

@@ -10,8 +10,10 @@ import pandas as pd
 import pyterrier as pt
 
 from larpo_ir.data.negatives import sample_lists
-from retrieval_bridge.measured import stamp_of
-from retrieval_bridge.mining import (
+from retrieval_bridge.retrieval.measures import stamp_of
+from retrieval_bridge.retrieval.passages import Passages
+from retrieval_bridge.retrieval.systems import made_of, system, weights_of
+from retrieval_bridge.training.mining import (
     AnswerGrades,
     Listed,
     Negatives,
@@ -21,13 +23,11 @@ from retrieval_bridge.mining import (
     mine,
     read_negatives,
 )
-from retrieval_bridge.passages import Passages
-from retrieval_bridge.systems import made_of, system, weights_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from retrieval_bridge.collections import Collection
+    from retrieval_bridge.collections.formats import Collection
 
 
 @dataclass
@@ -36,7 +36,7 @@ class ListConfig:
 
     Args:
         sources: whose passages are negatives, one from each in turn: systems (`bm25`, `minilm`, a folder, `random`,
-            see `retrieval_bridge.systems`), `in_batch` (relevant passages of other topics), `collection` (the
+            see `retrieval_bridge.retrieval.systems`), `in_batch` (relevant passages of other topics), `collection` (the
             negatives in DPR's and Tevatron's files), or a file of negatives (.trec, .tsv, .jsonl).
         depth: so many passages of each source are mined.
         skip: leave out the first so many, where false negatives are likely.
@@ -108,7 +108,7 @@ class ListConfig:
         judges: list[pt.Transformer] = [WithoutAnswers()] if self.without_answers else []
         reranker = None
         if self.cross_encoder is not None:
-            from retrieval_bridge.rerank import CrossEncoderReranker
+            from retrieval_bridge.retrieval.reranker import CrossEncoderReranker
 
             reranker = CrossEncoderReranker(self.cross_encoder)
         if self.without_near is not None:

@@ -24,12 +24,12 @@ import pandas as pd
 from larpo_ir.data.files import write_atomically
 from larpo_ir.data.results import rank_results
 from larpo_ir.data.text_files import first_line
-from retrieval_bridge.rows import string_of, written_at
+from retrieval_bridge.collections.rows import string_of, written_at
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from retrieval_bridge.collections import Collection
+    from retrieval_bridge.collections.formats import Collection
 
 MANIFEST = "passages.json"
 INDEX = "index.json"  # lies in the folder of an index, beside which the passages are
@@ -292,7 +292,7 @@ def passages_of(
     if isinstance(collection, str | os.PathLike):
         if (Path(collection) / "passages" / MANIFEST).is_file():
             return Passages.load(Path(collection) / "passages")
-        from retrieval_bridge.collections import load_collection
+        from retrieval_bridge.collections.formats import load_collection
 
         collection = load_collection(collection)
     if path is None:

@@ -13,8 +13,15 @@ import pandas as pd
 
 from larpo_ir.data.records import Located, read_lines, read_table
 from larpo_ir.data.text_files import first_line
-from retrieval_bridge.collection import Collection
-from retrieval_bridge.rows import Passage, existing, qrels_frame, read_corpus, stamps_of, topics_frame
+from retrieval_bridge.collections.collection import Collection
+from retrieval_bridge.collections.rows import (
+    Passage,
+    existing,
+    qrels_frame,
+    read_corpus,
+    stamps_of,
+    topics_frame,
+)
 
 
 class TrecCollection(Collection):

@@ -13,10 +13,18 @@ import numpy as np
 import pandas as pd
 
 from larpo_ir.models.distributed import from_main, is_main_process, wait_for_everyone
-from retrieval_bridge.embeddings import Shards, blocks, digest, encode_shards, precomputed, replacing, sample
-from retrieval_bridge.encoders import Encoder
-from retrieval_bridge.passages import Passages, passages_of
-from retrieval_bridge.retriever import (
+from retrieval_bridge.retrieval.embeddings import (
+    Shards,
+    blocks,
+    digest,
+    encode_shards,
+    precomputed,
+    replacing,
+    sample,
+)
+from retrieval_bridge.retrieval.encoders import Encoder
+from retrieval_bridge.retrieval.passages import Passages, passages_of
+from retrieval_bridge.retrieval.retriever import (
     MANIFEST,
     Found,
     Retriever,
@@ -32,7 +40,7 @@ if TYPE_CHECKING:
     import faiss
     from sentence_transformers import SentenceTransformer
 
-    from retrieval_bridge.collections import Collection
+    from retrieval_bridge.collections.formats import Collection
 
 EncoderLike: TypeAlias = "str | os.PathLike[str] | SentenceTransformer | Encoder"
 INDEX = "index.faiss"

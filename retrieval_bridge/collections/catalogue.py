@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from larpo_ir.data.records import Located
-from retrieval_bridge.collection import Collection
-from retrieval_bridge.rows import Passage, judgements, passage_of, stamps_of, topics_frame
+from retrieval_bridge.collections.collection import Collection
+from retrieval_bridge.collections.rows import Passage, judgements, passage_of, stamps_of, topics_frame
 
 
 class IRDatasetsCollection(Collection):

@@ -28,17 +28,17 @@ from larpo_ir.losses import get_loss
 from larpo_ir.models.distributed import num_processes
 from larpo_ir.provenance.identity import identity
 from larpo_ir.provenance.run_directory import RunDirectory
-from retrieval_bridge.dense import DenseRetriever
-from retrieval_bridge.encoders import Encoder, EncoderLike
-from retrieval_bridge.measured import MEASURES, depth_of, digest_of
-from retrieval_bridge.mining import Negatives, mine
-from retrieval_bridge.passages import Passages, passages_of, written_whole
-from retrieval_bridge.training import train_retriever
+from retrieval_bridge.retrieval.dense import DenseRetriever
+from retrieval_bridge.retrieval.encoders import Encoder, EncoderLike
+from retrieval_bridge.retrieval.measures import MEASURES, depth_of, digest_of
+from retrieval_bridge.retrieval.passages import Passages, passages_of, written_whole
+from retrieval_bridge.training.bi_encoder import train_retriever
+from retrieval_bridge.training.mining import Negatives, mine
 
 if TYPE_CHECKING:
     import pyterrier as pt
 
-    from retrieval_bridge.collections import Collection
+    from retrieval_bridge.collections.formats import Collection
 
 logger = logging.getLogger("larpo_ir")
 

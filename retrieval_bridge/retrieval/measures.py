@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from larpo_ir.data.digests import digest, digest_rows
 
 if TYPE_CHECKING:
-    from retrieval_bridge.collections import Collection
+    from retrieval_bridge.collections.formats import Collection
 
 MEASURES = ("nDCG@10", "RR@10", "R@1", "R@5", "R@20", "R@100", "Success@20")
 LEAST, WHOLE = 100, 1000  # results per query: at least, and for measures of a whole ranking

@@ -23,13 +23,13 @@ from larpo_ir.evaluation.measures import evaluate_per_query
 from larpo_ir.evaluation.studies import Condition, Study, study
 from larpo_ir.evaluation.tables import count
 from larpo_ir.losses import get_loss
-from retrieval_bridge.collections import Collection
-from retrieval_bridge.dense import DenseRetriever
-from retrieval_bridge.encoders import Encoder
-from retrieval_bridge.measured import MEASURES, depth_of, digest_of
-from retrieval_bridge.passages import Passages
-from retrieval_bridge.settings import ListConfig
-from retrieval_bridge.training import train_retriever
+from retrieval_bridge.collections.formats import Collection
+from retrieval_bridge.retrieval.dense import DenseRetriever
+from retrieval_bridge.retrieval.encoders import Encoder
+from retrieval_bridge.retrieval.measures import MEASURES, depth_of, digest_of
+from retrieval_bridge.retrieval.passages import Passages
+from retrieval_bridge.training.bi_encoder import train_retriever
+from retrieval_bridge.training.lists import ListConfig
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -8,9 +8,9 @@ from functools import cache
 import pandas as pd
 import regex
 
-from retrieval_bridge.answers import holds_answer
-from retrieval_bridge.collections import Collection
-from retrieval_bridge.rows import Passage, judgements
+from retrieval_bridge.collections.answers import holds_answer
+from retrieval_bridge.collections.formats import Collection
+from retrieval_bridge.collections.rows import Passage, judgements
 
 ABBREVIATIONS = "Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|Gen|Col|Sgt|Lt|Capt|Gov|Sen|Rep|Rev|Hon|No|vs|ca|c|approx|lit"
 SENTENCE_END = regex.compile(

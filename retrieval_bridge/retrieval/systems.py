@@ -17,8 +17,8 @@ import pyterrier as pt
 
 from larpo_ir.data.digests import digest
 from larpo_ir.provenance.identity import identity
-from retrieval_bridge.measured import stamp_of
-from retrieval_bridge.passages import Passages
+from retrieval_bridge.retrieval.measures import stamp_of
+from retrieval_bridge.retrieval.passages import Passages
 
 CUT = 100  # results of a retriever that a cross-encoder reads, where no cut is given
 
@@ -46,7 +46,7 @@ def system(
         cut = CUT
     pipeline = pipeline if cut is None else pipeline % cut
     for part in rest:
-        from retrieval_bridge.rerank import CrossEncoderReranker
+        from retrieval_bridge.retrieval.reranker import CrossEncoderReranker
 
         model, cut = _cut(part, expression)
         pipeline = pipeline >> CrossEncoderReranker(model)
@@ -66,13 +66,13 @@ def weights_of(name: str, reranks: bool = False) -> str:
     """A hash of the model that a name stands for: of a folder's files, or of what is loaded by that name."""
     if os.path.exists(name):
         return stamp_of(name)
-    from retrieval_bridge.encoders import Encoder, minilm_folder
+    from retrieval_bridge.retrieval.encoders import Encoder, minilm_folder
 
     if not reranks:
         return Encoder(name).fingerprint
     if name == "minilm":  # whose head is drawn at random
         return stamp_of(minilm_folder())
-    from retrieval_bridge.rerank import CrossEncoderReranker
+    from retrieval_bridge.retrieval.reranker import CrossEncoderReranker
 
     return digest(identity(CrossEncoderReranker(name)))
 
@@ -86,15 +86,15 @@ def _cut(part: str, expression: str) -> tuple[str, int | None]:
 
 def _retriever(name: str, passages: Passages, path: Any, options: dict[str, Any]) -> pt.Transformer:
     if name == "random":
-        from retrieval_bridge.mining import RandomPassages
+        from retrieval_bridge.training.mining import RandomPassages
 
         return RandomPassages(passages, **options)
     if name in SPARSE:
-        from retrieval_bridge.sparse import BM25
+        from retrieval_bridge.retrieval.sparse import BM25
 
         return BM25(passages, backend=SPARSE[name], path=path, **options)
-    from retrieval_bridge.dense import DenseRetriever
-    from retrieval_bridge.encoders import Encoder
+    from retrieval_bridge.retrieval.dense import DenseRetriever
+    from retrieval_bridge.retrieval.encoders import Encoder
 
     of_encoder = {key: options.pop(key) for key in ENCODER_OPTIONS if key in options}
     try:

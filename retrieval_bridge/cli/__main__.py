@@ -1,0 +1,3 @@
+from retrieval_bridge.cli import main
+
+main()

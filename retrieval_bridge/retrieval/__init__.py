@@ -1,0 +1,5 @@
+"""Passages on disk, retrievers over them, encoders, and the cross-encoder that reranks."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

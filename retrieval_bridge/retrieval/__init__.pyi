@@ -1,0 +1,9 @@
+from .dense import DenseRetriever as DenseRetriever
+from .encoders import Encoder as Encoder
+from .measures import MEASURES as MEASURES
+from .passages import Passages as Passages
+from .passages import passages_of as passages_of
+from .reranker import CrossEncoderReranker as CrossEncoderReranker
+from .retriever import Retriever as Retriever
+from .sparse import BM25 as BM25
+from .systems import system as system

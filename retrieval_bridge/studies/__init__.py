@@ -1,0 +1,5 @@
+"""Systems, and losses, side by side: measures, intervals, tests."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,1 @@
+from .losses import compare_losses as compare_losses

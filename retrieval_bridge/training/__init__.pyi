@@ -1,0 +1,11 @@
+from .bi_encoder import RetrieverLoss as RetrieverLoss
+from .bi_encoder import train_retriever as train_retriever
+from .bi_encoder import with_reference as with_reference
+from .iterate import IterativeConfig as IterativeConfig
+from .iterate import align_retriever as align_retriever
+from .lists import ListConfig as ListConfig
+from .mining import AnswerGrades as AnswerGrades
+from .mining import Negatives as Negatives
+from .mining import WithoutAnswers as WithoutAnswers
+from .mining import WithoutNear as WithoutNear
+from .mining import mine as mine
