@@ -1,17 +1,20 @@
-"""Short hashes of values and frames, and the first place in which two records differ."""
+"""Short hashes of values, frames and files, and the first place in which two records differ."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 SHOWN_WHOLE = 60  # characters of a mapping in a message; in a longer one the entry that differs is named
+EXACT = 2**53  # below it, a float holds every whole number
 
 
 def digest(*parts: Any) -> str:
@@ -36,6 +39,21 @@ def digest_rows(frame: pd.DataFrame, columns: Iterable[str] | None = None) -> st
     """
     names = sorted(map(str, frame.columns if columns is None else columns))
     return digest(names, *(_column(frame[name]) for name in names))
+
+
+def digest_files(path: str | os.PathLike[str]) -> str:
+    """16 hexadecimal digits of the content of a file, or of the names and the content of all files in a folder.
+
+    The name of the file or folder itself does not count.
+    """
+    import xxhash
+
+    root, hashed = Path(path), xxhash.xxh3_64()
+    for file in sorted(root.rglob("*")) if root.is_dir() else [root]:
+        if file.is_file():
+            hashed.update(f"{file.relative_to(root)}\n".encode())
+            hashed.update(file.read_bytes())
+    return str(hashed.hexdigest())
 
 
 def difference(there: Any, here: Any, free: Iterable[str] = ()) -> str | None:
@@ -79,29 +97,32 @@ def _canonical(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Numbers by value (1 is 1.0), arrays as lists, what is missing as null."""
+    """A value as JSON holds it: numbers by value (1 is 1.0), arrays as lists, a missing value as null."""
     if isinstance(value, str):
         return value
+    if isinstance(value, (bool, int, float, np.number, np.bool_)):
+        return _plain_number(value.item() if isinstance(value, np.generic) else value)
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items() if item is not None}
     if isinstance(value, (list, tuple, np.ndarray)):
         return [_plain(item) for item in value]
     if isinstance(value, (set, frozenset)):
         return sorted((_plain(item) for item in value), key=repr)
-    if value is None or value is pd.NA or value is pd.NaT:
-        return None
-    if isinstance(value, (bool, int, float, np.number, np.bool_)):
-        number = value.item() if isinstance(value, np.generic) else value
-        if isinstance(number, float) and math.isnan(number):
-            return None
-        return (
-            int(number)
-            if isinstance(number, bool) or (number == number // 1 and abs(number) < 2**53)
-            else number
-        )
     if isinstance(value, bytes):
         return value.hex()
-    return str(value)
+    return None if _is_missing(value) else str(value)
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value is pd.NA or value is pd.NaT
+
+
+def _plain_number(number: Any) -> Any:
+    """A number that is whole as an int, where a float holds it exactly; NaN as null."""
+    if isinstance(number, float) and math.isnan(number):
+        return None
+    whole = isinstance(number, bool) or (number == number // 1 and abs(number) < EXACT)
+    return int(number) if whole else number
 
 
 def _column(column: pd.Series[Any]) -> Any:
@@ -112,10 +133,7 @@ def _column(column: pd.Series[Any]) -> Any:
     if pd.api.types.is_numeric_dtype(column.dtype):  # pandas' nullable numbers
         return _column(pd.Series(column.to_numpy(dtype=np.float64, na_value=np.nan)))
     values = column.tolist()
-    if all(
-        value is None or isinstance(value, (int, float)) for value in values
-    ):  # numbers among which some are missing
-        return _column(
-            pd.Series(np.array([np.nan if value is None else value for value in values], dtype=float))
-        )
-    return values
+    if not all(value is None or isinstance(value, (int, float)) for value in values):
+        return values
+    known = [np.nan if value is None else value for value in values]  # numbers among which some are missing
+    return _column(pd.Series(np.array(known, dtype=float)))
