@@ -1,4 +1,8 @@
-"""Language models as retrievers: prompts and responses as tokens, log π(y|x) of lists, generators here and behind HTTP."""
+"""Language models as retrievers: prompts and responses as tokens, log π(y|x) of lists, and generators.
+
+A generator holds its model here (`Generator`) or asks a server for it (`OpenAIGenerator`). The package imports
+`larpo_ir.data` and nothing that stands above itself.
+"""
 
 import lazy_loader
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,23 +20,11 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from larpo_ir.models.scoring import unwrap
+from larpo_ir.models.drawn import Response
+from larpo_ir.models.wrappers import unwrap
 
 PREFILL_TOKENS = 16_384  # prompts read in one pass, padding included: bounds the memory of activations
 ALIVE_SHARE = 0.75  # a batch is cut down to its unfinished rows when at most this share is left
-
-
-@dataclass(frozen=True)
-class Response:
-    """What was drawn for one prompt.
-
-    `token_ids`: with what ended it, if anything did (`finished`): an EOS token, or the last of a stop string.
-    `logprob`: Σ_t log π(y_t | x, y_<t) at temperature 1, nats, in float32.
-    """
-
-    token_ids: list[int]
-    logprob: float
-    finished: bool
 
 
 @torch.no_grad()
@@ -89,6 +76,16 @@ def decode(
             rows, tokens, going_on = rows[alive], tokens[alive], going_on[alive]
         logits = text.read(tokens)
     return written.responses()
+
+
+def ends_in(tokenizer: Any, strings: list[str]) -> Callable[[Tensor], Tensor] | None:
+    """From the tokens written so far, [rows, tokens], to which rows end in one of some strings; None without any."""
+    if not strings:
+        return None
+    from transformers.generation.stopping_criteria import StopStringCriteria
+
+    ends = StopStringCriteria(tokenizer, strings)
+    return lambda written: ends(written, None)
 
 
 class _Draw:

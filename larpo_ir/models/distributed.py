@@ -9,17 +9,16 @@ nothing is initialised for it.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
-
-import torch
-from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
-from torch import nn
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyterrier as pt
+    import torch
+    from accelerate import PartialState
+    from torch import nn
 
 T = TypeVar("T")
 
@@ -59,13 +58,19 @@ def gather(mine: Sequence[T]) -> list[T]:
     >>> gather([1, 2])  # one process
     [1, 2]
     """
-    return list(mine) if num_processes() == 1 else list(gather_object(list(mine)))
+    if num_processes() == 1:
+        return list(mine)
+    from accelerate.utils import gather_object
+
+    return list(gather_object(list(mine)))
 
 
 def from_main(value: T) -> T:
     """The main process's `value` on every process, so that all decide alike. Picklable."""
     if num_processes() == 1:
         return value
+    from accelerate.utils import broadcast_object_list
+
     received: list[T] = broadcast_object_list([value])
     return received[0]
 
@@ -87,7 +92,9 @@ def leave() -> None:
 
     The threads of gloo must end before the interpreter does: one that still holds a tensor would abort the process.
     """
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
+    if _has_process_group():
+        from accelerate import PartialState
+
         PartialState().destroy_process_group()
 
 
@@ -122,6 +129,8 @@ def compute_device(model: nn.Module) -> torch.device:
     """Where a model wants its inputs: beside its parameters, unless it is sharded and may keep them elsewhere."""
     state = _state()
     if state is not None and is_sharded(model):
+        import torch
+
         return torch.device(state.device)
     return next(model.parameters()).device
 
@@ -138,13 +147,26 @@ def process_index() -> int:
 
 def default_device() -> torch.device:
     """Where a model goes that nobody placed: this process's accelerator if there is one, else the CPU."""
-    return (_state() or PartialState()).default_device
+    from accelerate import PartialState
+
+    device: torch.device = (_state() or PartialState()).default_device
+    return device
 
 
 def _state() -> PartialState | None:
-    initialized = torch.distributed.is_available() and torch.distributed.is_initialized()
-    if not initialized and int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    """accelerate's view of the launch; None for a process that was started alone."""
+    if not _has_process_group() and int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return None
+    import torch
+    from accelerate import PartialState
+    from accelerate.utils import parse_flag_from_env
+
     # Not told that it runs on CPUs, accelerate takes a process that sees no accelerator for the only one.
     on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     return PartialState(cpu=on_cpu)
+
+
+def _has_process_group() -> bool:
+    """Whether processes are joined already. Without torch they are not, and torch is not imported to ask."""
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-import torch
 from tqdm.auto import tqdm
 
 from larpo_ir.data.chats import Messages
 from larpo_ir.data.prompts import asked_in
 from larpo_ir.models.checkpoints import load
-from larpo_ir.models.decoding import Response, decode
 from larpo_ir.models.distributed import (
     default_device,
     gather_shares,
@@ -29,13 +26,11 @@ from larpo_ir.models.distributed import (
     num_processes,
     share,
 )
+from larpo_ir.models.drawn import Response
 from larpo_ir.models.prompting import Prompting, prompting_for
 from larpo_ir.models.responses import RESULT_TYPES, Drawn, ResponseGenerator
-from larpo_ir.models.scoring import context_length
 from larpo_ir.models.tokenization import end_of_turn, pad_token_of, tokenize_prompts
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from larpo_ir.models.wrappers import context_length, evaluating
 
 __all__ = ["RESULT_TYPES", "Drawn", "Generator", "ResponseGenerator"]
 
@@ -74,8 +69,8 @@ class Generator(ResponseGenerator):
 
     def __init__(
         self,
-        model: PreTrainedModel | str | os.PathLike[str],
-        tokenizer: PreTrainedTokenizerBase | None = None,
+        model: str | os.PathLike[str] | Any,
+        tokenizer: Any = None,
         *,
         num_candidates: int = 10,
         temperature: float | Sequence[float] = 1.0,
@@ -158,16 +153,22 @@ class Generator(ResponseGenerator):
 
     def _sample(self, qids: list[str], prompts: list[list[int]]) -> list[Response]:
         """All responses, prompt after prompt; among several processes each decodes its share of the prompts."""
+        from larpo_ir.models.decoding import decode, ends_in
+
         together = num_processes() > 1 and is_sharded(self.model)  # all do everything, in step
         mine = list(range(len(prompts))) if together else share(range(len(prompts)))
         draws = [(i, draw) for i in mine for draw in range(self._num_draws)]
         # Long prompts first, so that memory runs out at once or never; a prompt's draws stay together.
         draws.sort(key=lambda place: -len(prompts[place[0]]))
-        ends, pad, stops = self.eos_token_ids(), pad_token_of(self.tokenizer), self._stops()
+        ends, pad, stops = (
+            self.eos_token_ids(),
+            pad_token_of(self.tokenizer),
+            ends_in(self.tokenizer, self.stop),
+        )
         drawn: dict[tuple[int, int], Response] = {}
         hidden = None if is_main_process() else True  # None: hidden where there is no terminal
         with (
-            _evaluating(self.model),
+            evaluating(self.model),
             tqdm(total=len(draws), desc=self.name, unit="response", disable=hidden) as bar,
         ):
             for start in range(0, len(draws), self.batch_size):
@@ -186,15 +187,6 @@ class Generator(ResponseGenerator):
         shares = [[drawn[i, draw] for draw in range(self._num_draws)] for i in mine]
         groups = shares if together else gather_shares(shares, len(prompts))
         return [response for group in groups for response in group]
-
-    def _stops(self) -> Callable[[torch.Tensor], torch.Tensor] | None:
-        """From what was written, [rows, tokens], to which rows end in one of the stop strings."""
-        if not self.stop:
-            return None
-        from transformers.generation.stopping_criteria import StopStringCriteria
-
-        ends_in = StopStringCriteria(self.tokenizer, self.stop)
-        return lambda written: ends_in(written, None)
 
     def _uniforms(self, qid: str, draw: int) -> np.ndarray:
         """One number for each token that may be drawn. They are a response's own, whatever is drawn beside it."""
@@ -226,13 +218,3 @@ class Generator(ResponseGenerator):
         head = len(self.tokenizer.decode(letter, **options))
         texts = self.tokenizer.batch_decode([letter + response for response in responses], **options)
         return [text[head:] for text in texts]
-
-
-@contextmanager
-def _evaluating(model: torch.nn.Module) -> Iterator[None]:
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)

@@ -1,4 +1,4 @@
-"""What every generator has in common: how it is asked, and the results frame that its responses become.
+"""The base of every generator: options, prompts, and the results frame that the responses become.
 
     topics   qid, query [, prompt, any other column]
     results  qid, query, prompt, docno, text, score, rank, and logprob, num_tokens, temperature, finished, token_ids
@@ -15,7 +15,6 @@ import numbers
 import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -28,11 +27,12 @@ from larpo_ir.data.options import whole
 from larpo_ir.data.prompts import asked_in, key_of, one_prompt_each
 from larpo_ir.data.results import docno_of, require_columns
 from larpo_ir.models.distributed import is_main_process
+from larpo_ir.models.drawn import Drawn as Drawn
 from larpo_ir.models.prompting import Prompting
 
 logger = logging.getLogger("larpo_ir")
 
-# What a generator writes; of these columns a topic may bring its `prompt` alone.
+# Columns of the results that a generator writes; of these a topic may bring its `prompt` alone.
 RESULT_TYPES = {
     "prompt": object,
     "docno": str,
@@ -47,23 +47,8 @@ RESULT_TYPES = {
 }
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """One response as its generator tells of it; None is what it does not know.
-
-    `logprob`: log π(y|x) at temperature 1, nats. `finished`: whether the model ended it. `token_ids`: the tokens that
-    were sampled, EOS included.
-    """
-
-    text: str
-    logprob: float | None
-    num_tokens: int | None
-    finished: bool
-    token_ids: list[int] | None
-
-
 class ResponseGenerator(pt.Transformer):
-    """What all generators have in common: options, prompts, and the results frame that their responses become.
+    """The base of every generator: options, prompts, and the results frame that the responses become.
 
     A subclass gives `respond(topics)`: for every row of the topics, in order, `_num_draws` responses (`Drawn`) to its
     `prompt`, which is made already, the n-th of them sampled at `_temperature_of(n)`. Its `__init__` sets its own
@@ -74,10 +59,10 @@ class ResponseGenerator(pt.Transformer):
     turn; 0 is greedy decoding, one candidate per prompt. `stop`: strings that end a response, which is then cut
     before the first of them.
 
-    What is asked is a topic's `prompt` (string or messages) or, where it has none, its `query`. How it becomes what
-    the model reads is said by `chat`, `system`, `few_shot` and `prompt_format`, see `larpo_ir.models.prompting`: a string
-    is a user turn for a model with a chat template, unless `chat=False`. The first prompt is shown once, as the
-    model reads it. That most responses are empty is a warning.
+    A generator asks a topic's `prompt` (string or messages) or, where it has none, its `query`. The options `chat`,
+    `system`, `few_shot` and `prompt_format` say how the model reads it, see `larpo_ir.models.prompting`: a string is
+    a user turn for a model with a chat template, unless `chat=False`. The first prompt is shown once, as the model
+    reads it. A warning says when most responses are empty.
 
     >>> class Parrot(ResponseGenerator):
     ...     def respond(self, topics):

@@ -2,15 +2,19 @@
 
     log π(y|x) = Σ_t log π(y_t | x, y_<t),  in nats, over the response's tokens
 
-The unit is the list: one prompt and its candidate responses. A list is tokenised once
-(`larpo_ir.models.tokenization`), scored as often as needed (`score_lists`), and whoever wants both at once calls
-`list_logprobs`.
+The unit is the list: one prompt and its candidate responses. `tokenize_lists` (`larpo_ir.models.tokenization`) makes
+tokens of lists, and `score_lists` scores the tokens. Training scores the same lists many times, so it makes their
+tokens once and keeps them. `list_logprobs` does both steps in one call.
 
-Two things make it cheap. A list's prompt goes through the model once, whatever the number of its responses
-(`larpo_ir.models.layouts`, `larpo_ir.models.attention`). And only hidden states that predict a response's token go through the
-language-model head, a chunk at a time, so that logits of [tokens, vocabulary] never exist at once. Both are exact
-to rounding, and both are tried on the model at hand before they are used (`choose_way`): an architecture that they
-do not fit is scored the plain way, and the log says so.
+Two things make scoring cheap:
+
+* A list's prompt goes through the model once, whatever the number of its responses (`larpo_ir.models.layouts`,
+  `larpo_ir.models.attention`).
+* Only the hidden states that predict a response's token go through the language-model head, and they go a chunk at
+  a time, so that logits of [tokens, vocabulary] never exist at once.
+
+Both give the model's own log-probabilities, up to rounding. `choose_way` tries both on the model at hand before they
+are used. A model that they do not fit is scored in the plain layout, and the log says so.
 """
 
 from __future__ import annotations
@@ -29,9 +33,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
+from larpo_ir.data.chats import Messages
 from larpo_ir.models.attention import IMPLEMENTATIONS, KINDS_OF_LAYERS, attention_inputs, window_of
 from larpo_ir.models.layouts import BATCH_OF, Batch, fill, units
-from larpo_ir.models.tokenization import Messages, TokenizedList, pad_token_of, tokenize_lists
+from larpo_ir.models.tokenization import TokenizedList, pad_token_of, tokenize_lists
+from larpo_ir.models.wrappers import context_length as context_length
+from larpo_ir.models.wrappers import evaluating, learns_a_prompt
+from larpo_ir.models.wrappers import unwrap as unwrap
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -57,22 +65,6 @@ def list_mask(lists: Sequence[Sequence[Any]], device: torch.device | str | None 
     return torch.arange(width, device=device) < sizes.unsqueeze(-1)
 
 
-def context_length(model: nn.Module) -> int | None:
-    """The longest sequence the model's configuration allows, if it says so."""
-    config = getattr(unwrap(model), "config", None)
-    return getattr(config, "max_position_embeddings", None)
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """The transformers model inside data-parallel, compiled and PEFT wrappers."""
-    from accelerate.utils import extract_model_from_parallel
-
-    # (not its `recursive` mode: that takes the layers out of their FSDP wrappers, for good)
-    model = extract_model_from_parallel(model, keep_torch_compile=False)
-    base: nn.Module = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
-    return base
-
-
 # Log-probabilities of a batch
 
 
@@ -87,7 +79,9 @@ class Way:
 
 
 def batch_logprobs(model: nn.Module, batch: Batch, num_responses: int, way: Way) -> Tensor:
-    """[responses]: log π of every response of a batch (see `larpo_ir.models.layouts`), summed over its tokens, in float32.
+    """[responses]: log π of every response of a batch, summed over its tokens, in float32.
+
+    `batch`: as `larpo_ir.models.layouts` makes it.
 
     Differentiable unless under `torch.no_grad()`; the model's train or eval mode is left as it is.
     """
@@ -235,7 +229,7 @@ def _closed(model: nn.Module, inner: Any) -> str:
     """Why nothing but a model's own forward can be run."""
     if hasattr(model, "_orig_mod"):
         return "it is compiled, and its forward fixed"
-    if not hasattr(inner, "get_output_embeddings") or _learns_a_prompt(model):
+    if not hasattr(inner, "get_output_embeddings") or learns_a_prompt(model):
         return "it is more than a backbone and a head"
     return ""
 
@@ -273,19 +267,17 @@ def _tried(model: nn.Module, inner: Any, way: Way) -> str:
     """What is wrong with a way of scoring a model, beside its own logits, on small lists; "" if nothing is."""
     if any(hasattr(parameter, "ds_id") for parameter in inner.parameters()):
         return ""  # sharded by ZeRO-3, and not to be run outside its engine
-    device, training = next(inner.parameters()).device, inner.training
+    device = next(inner.parameters()).device
     lists = _trial(getattr(inner, "config", None))
     num_responses = sum(len(tokens.completion_ids) for tokens in lists)
 
-    model.eval()
     try:
-        batch = to_device(BATCH_OF[way.layout](lists, 0), device)
-        found = batch_logprobs(model, batch, num_responses, way)
-        expected = torch.stack([one for tokens in lists for one in _one_by_one(model, tokens, device)])
+        with evaluating(model):
+            batch = to_device(BATCH_OF[way.layout](lists, 0), device)
+            found = batch_logprobs(model, batch, num_responses, way)
+            expected = torch.stack([one for tokens in lists for one in _one_by_one(model, tokens, device)])
     except (TypeError, ValueError, RuntimeError, LookupError, AttributeError, AssertionError) as error:
         return f"it does not take the inputs ({' '.join(str(error).split())[:100]})"
-    finally:
-        model.train(training)
     tolerance = max(1e-4, 8 * torch.finfo(next(inner.parameters()).dtype).eps) * expected.abs().clamp(min=1)
     if not ((found - expected).abs() <= tolerance).all():
         return f"log-probabilities would be off by {(found - expected).abs().max():.1g}"
@@ -310,13 +302,6 @@ def _unseen_window(config: Any, packing: dict[str, Any]) -> str:
     expected = {window_of(config) if kind == "sliding_attention" else None for kind in kinds}
     told = packing.get("windows", set())
     return "" if told == expected else f"its layers' windows {expected} do not reach their attention ({told})"
-
-
-def _learns_a_prompt(model: nn.Module) -> bool:
-    from accelerate.utils import extract_model_from_parallel
-
-    config = getattr(extract_model_from_parallel(model), "active_peft_config", None)
-    return bool(getattr(config, "is_prompt_learning", False))
 
 
 def to_device(batch: Batch, device: torch.device | str) -> Batch:

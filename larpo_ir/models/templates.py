@@ -64,8 +64,8 @@ def _write(tokenizer: PreTrainedTokenizerBase, chat: Messages, **options: Any) -
 def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str | Messages) -> str:
     """The text a prompt becomes: itself, or its chat template by TRL's rules.
 
-    Raises `ValueError` when a chat is empty, holds what `larpo_ir.data.chats` does not support, ends in a role other than
-    user, tool or assistant, or is refused by the template.
+    Raises `ValueError` when a chat is empty, holds what `larpo_ir.data.chats` does not support, ends in a role other
+    than user, tool or assistant, or is refused by the template.
     """
     if isinstance(prompt, str):
         return prompt

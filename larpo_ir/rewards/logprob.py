@@ -9,6 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from larpo_ir.data.prompts import asked_in
+from larpo_ir.models.frames import lists_of_frame, tokens_known
+from larpo_ir.models.generators import Generator
+from larpo_ir.models.tokenization import pad_token_of
+from larpo_ir.models.wrappers import context_length, evaluating
 from larpo_ir.rewards.reranker import Reranker, describe
 
 
@@ -52,8 +56,6 @@ class LogProb(Reranker):
         if model is None:
             self.columns = ("qid", "docno", "logprob", *(["num_tokens"] if per_token else []))
         else:
-            from larpo_ir.models.generators import Generator
-
             generator = model if isinstance(model, Generator) else Generator(model, tokenizer, chat=chat)
             self.model, self.tokenizer = generator.model, generator.tokenizer
             self._generator = generator
@@ -81,9 +83,7 @@ class LogProb(Reranker):
     def _compute(self, results: pd.DataFrame) -> NDArray[np.float64]:
         import torch
 
-        from larpo_ir.models.frames import lists_of_frame, tokens_known
-        from larpo_ir.models.scoring import context_length, score_lists
-        from larpo_ir.models.tokenization import pad_token_of
+        from larpo_ir.models.scoring import score_lists
 
         results = results.reset_index(drop=True).assign(prompt=self._asked(results))
         known = tokens_known(results, self._generator.texts_of)
@@ -97,16 +97,10 @@ class LogProb(Reranker):
         first = {key: place for place, key in reversed(list(enumerate(keys)))}
         distinct = results.loc[sorted(first.values())]
         lists, places = lists_of_frame(self.tokenizer, distinct, context_length(self.model))
-        was_training = self.model.training
-        self.model.eval()
-        try:
-            with torch.no_grad():
-                scores = score_lists(
-                    self.model, lists, pad_token_id=pad_token_of(self.tokenizer), max_tokens=self.max_tokens
-                )
-        finally:
-            if was_training:
-                self.model.train()
+        with evaluating(self.model), torch.no_grad():
+            scores = score_lists(
+                self.model, lists, pad_token_id=pad_token_of(self.tokenizer), max_tokens=self.max_tokens
+            )
         values = pd.Series(np.nan, index=distinct.index)
         for tokens, rows, row in zip(lists, places, scores.double().cpu().numpy(), strict=True):
             lengths = [max(len(ids), 1) if self.per_token else 1 for ids in tokens.completion_ids]

@@ -16,6 +16,7 @@ from larpo_ir.data.prompts import asked_in, key_of
 from larpo_ir.models.checkpoints import load
 from larpo_ir.models.prompting import prompting_for
 from larpo_ir.models.templates import render, start_text, template_of
+from larpo_ir.models.wrappers import evaluating
 from larpo_ir.rewards.reranker import Reranker, describe
 
 
@@ -86,25 +87,19 @@ class SequenceScorer:
         order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))  # longest first: memory fails early
         scores = np.empty(len(tokens))
         device = next(self.model.parameters()).device
-        was_training = self.model.training
-        self.model.eval()
-        try:
-            with torch.inference_mode():
-                starts = range(0, len(order), self.batch_size)
-                for start in tqdm(starts, desc=self.who, unit="batch", delay=2, leave=False, disable=None):
-                    batch = order[start : start + self.batch_size]
-                    input_ids = torch.full((len(batch), len(tokens[batch[0]])), self.pad_token_id)
-                    attention_mask = torch.zeros_like(input_ids)
-                    for row, i in enumerate(batch):
-                        input_ids[row, : len(tokens[i])] = torch.tensor(tokens[i])
-                        attention_mask[row, : len(tokens[i])] = 1
-                    logits = self.model(
-                        input_ids=input_ids.to(device), attention_mask=attention_mask.to(device)
-                    ).logits
-                    scores[batch] = logits[:, 0].float().cpu().numpy()
-        finally:
-            if was_training:
-                self.model.train()
+        with evaluating(self.model), torch.inference_mode():
+            starts = range(0, len(order), self.batch_size)
+            for start in tqdm(starts, desc=self.who, unit="batch", delay=2, leave=False, disable=None):
+                batch = order[start : start + self.batch_size]
+                input_ids = torch.full((len(batch), len(tokens[batch[0]])), self.pad_token_id)
+                attention_mask = torch.zeros_like(input_ids)
+                for row, i in enumerate(batch):
+                    input_ids[row, : len(tokens[i])] = torch.tensor(tokens[i])
+                    attention_mask[row, : len(tokens[i])] = 1
+                logits = self.model(
+                    input_ids=input_ids.to(device), attention_mask=attention_mask.to(device)
+                ).logits
+                scores[batch] = logits[:, 0].float().cpu().numpy()
         return scores
 
     def encode(
@@ -169,9 +164,9 @@ class RewardModel(Reranker):
         batch_size, max_length: of the forward passes; see `SequenceScorer` for what happens to longer inputs.
         device: where to run; by default where the model is, or the first GPU for a model loaded here.
         template: `(prompt, text) -> str`, the model's input, tokenised with the special tokens its tokenizer adds. It
-            gets the whole conversation as text, see `larpo_ir.data.chats.as_text`. By default what TRL's `RewardTrainer`
-            trains on: the chat with the response behind it if the tokenizer has a chat template (a string is a user
-            turn, unless it carries the template's own markers), else prompt + text + EOS.
+            gets the whole conversation as text, see `larpo_ir.data.chats.as_text`. By default what TRL's
+            `RewardTrainer` trains on: the chat with the response behind it if the tokenizer has a chat template (a
+            string is a user turn, unless it carries the template's own markers), else prompt + text + EOS.
         name: in tables of results.
 
     A response that was drawn several times is scored once. NaN from the model stays NaN.

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
 
 from larpo_ir.data.prompts import texts_asked
 from larpo_ir.rewards.models import SequenceScorer
@@ -78,7 +77,7 @@ def bradley_terry(size: int, pairs: Sequence[Pair], probabilities: ArrayLike) ->
 
     strengths = np.zeros(size)
     for _ in range(100):
-        chance = expit(design @ strengths)
+        chance = _probabilities(design @ strengths)
         gradient = design.T @ (chance - target) + _PRIOR * strengths
         if np.abs(gradient).max(initial=0) < 1e-9:
             break
@@ -89,6 +88,12 @@ def bradley_terry(size: int, pairs: Sequence[Pair], probabilities: ArrayLike) ->
         strengths -= step
     compared = np.abs(design).sum(axis=0) > 0
     return np.where(compared, strengths, np.nan)
+
+
+def _probabilities(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    from scipy.special import expit
+
+    return np.asarray(expit(log_odds))
 
 
 _AGGREGATES: dict[
@@ -163,7 +168,7 @@ class PairwiseRewardModel(Reranker):
                 model, tokenizer, batch_size=batch_size, max_length=max_length, device=device, who=self.name
             )
             self.model, self.tokenizer = scorer.model, scorer.tokenizer
-            self._judge: Callable[..., Any] = lambda *columns: expit(
+            self._judge: Callable[..., Any] = lambda *columns: _probabilities(
                 scorer([template(*row) for row in zip(*columns, strict=True)])
             )
         elif callable(model):

@@ -318,13 +318,13 @@ def test_responses_do_not_depend_on_what_they_are_drawn_with(architecture):
 
 PROCESS = """
 import os, sys
-import larpo_ir.models.generators as generators
+import larpo_ir.models.decoding as decoding
 from larpo_ir.models.distributed import gather_shares, is_sharded, share
 from tests.launched import leave
 from tests.models.test_generators import MANY, make_generator
 
-folder, rank, decode, sizes = sys.argv[1], int(os.environ["RANK"]), generators.decode, []
-generators.decode = lambda model, prompts, *rest, **options: (
+folder, rank, decode, sizes = sys.argv[1], int(os.environ["RANK"]), decoding.decode, []
+decoding.decode = lambda model, prompts, *rest, **options: (
     sizes.append(len(prompts)), decode(model, prompts, *rest, **options))[1]
 
 generator = make_generator(f"{folder}/model")

@@ -14,7 +14,7 @@ from larpo_ir.models.layouts import cost
 from larpo_ir.models.scoring import choose_way, context_length, list_logprobs, list_mask, score_lists, unwrap
 from larpo_ir.models.tokenization import TokenizedList, pad_token_of, tokenize_lists
 from larpo_ir.objectives import get_objective
-from larpo_ir.training.trainer import _disable_dropout
+from larpo_ir.training.trainer import disable_dropout
 from tests.small_models import ARCHITECTURES, make_model, make_tokenizer, naive_logprob, naive_scores
 
 every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -82,7 +82,7 @@ def test_shared_is_plain_for_loss_and_every_gradient(
     if chunked:
         monkeypatch.setattr(scoring, "LOGITS_AT_ONCE", 300 * 7)  # of 36 tokens: six chunks
     model = make_model(architecture).train()
-    _disable_dropout(model)
+    disable_dropout(model)
     model.set_attn_implementation(attention)
     objective, rewards = (
         get_objective("larpo_lambdarank"),
