@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from larpo_ir.data.chats import Messages, clean_chat, is_chat, looks_templated
@@ -73,7 +74,7 @@ class Format:
 
 
 def read_row(layout: Format, row: Row) -> Row:
-    """A row of a layout as one of ours: `prompt, completions, scores`, and of `PER_COMPLETION` what there is.
+    """A row of a layout as one of ours: `prompt, completions, relevance`, and of `PER_COMPLETION` what there is.
 
     Raises a one-line `ValueError` that says what is wrong with the row.
     """
@@ -248,10 +249,10 @@ def _graded(prompt: str, candidates: str) -> Callable[[Row], Row]:
 
 def _shared_key(records: list[Row], keys: tuple[str, ...], what: str) -> str:
     """The first of `keys` that every record fills, else the first that every record at least has."""
-    for usable in (lambda record, key: record.get(key) is not None, lambda record, key: key in record):
-        for key in keys:
-            if all(usable(record, key) for record in records):
-                return key
+    filled = (key for key in keys if all(record.get(key) is not None for record in records))
+    there = (key for key in keys if all(key in record for record in records))
+    for key in chain(filled, there):
+        return key
     raise ValueError(f"{what} is missing: every candidate needs one and the same of {', '.join(keys)}")
 
 
@@ -286,7 +287,7 @@ def _unanswered(turns: Any, column: str) -> Any:
 
 
 def _labelled(completion: Callable[[Row], tuple[Any, Any]], label: str) -> Callable[[Row], Row]:
-    """A row that is one completion of a prompt and says whether it is good. The relevance is 1 for true, 0 for false."""
+    """A row that is one completion of a prompt and says whether it is good: relevance 1 for true, 0 for false."""
 
     def convert(row: Row) -> Row:
         prompt, text = completion(row)
@@ -349,11 +350,15 @@ NO_LISTS = (
 )
 
 
+def known_layout(columns: Collection[str]) -> Format | None:
+    """The first of `FORMATS` whose columns are all there."""
+    return next((layout for layout in FORMATS if set(layout.columns) <= set(columns)), None)
+
+
 def format_of(where: str, row: Row) -> Format:
     """The layout of a row. Raises a one-line `ValueError` that begins with `where` if it is none of `FORMATS`."""
-    for layout in FORMATS:
-        if all(column in row for column in layout.columns):
-            return layout
+    if layout := known_layout(row):
+        return layout
     known = "; ".join(f"{layout.name} ({', '.join(layout.columns)})" for layout in FORMATS)
     if not row.keys() - {"prompt", *ID_COLUMNS} and "prompt" in row:
         raise ValueError(

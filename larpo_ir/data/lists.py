@@ -22,25 +22,27 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
 
 from larpo_ir.data.chats import Messages as Messages
 from larpo_ir.data.chats import check_completion, check_prompt, check_text, is_chat
 from larpo_ir.data.chats import completion_text as completion_text
 from larpo_ir.data.chats import prompt_text as prompt_text
-from larpo_ir.data.formats import ID_COLUMNS, PER_COMPLETION, REQUIRED, format_of, read_row
-from larpo_ir.data.prompts import asked_in
+from larpo_ir.data.formats import (
+    ID_COLUMNS,
+    PER_COMPLETION,
+    REQUIRED,
+    Format,
+    format_of,
+    known_layout,
+    read_row,
+)
 from larpo_ir.data.records import Row, read_records
 
 if TYPE_CHECKING:
-    import pandas as pd
     from datasets import Dataset
-
-_PART = 10_000  # lists
 
 
 def _is_finite(value: Any) -> bool:
@@ -52,29 +54,39 @@ def _is_finite(value: Any) -> bool:
 
 def _check_row(row: Row) -> None:
     """Raise a `ValueError` that says which entry of a ranked list is wrong."""
-    prompt, completions, relevance = (row.get(key) for key in REQUIRED)
-    check_prompt(prompt)
+    check_prompt(row.get("prompt"))
+    _check_lengths(row)
+    _check_completions(row["prompt"], row["completions"])
+    _check_numbers(row["relevance"], "relevance", "every grade must be a finite number")
+    _check_numbers(row.get("ref_logps") or [], "ref_logps", "give every reference log-probability or none")
+
+
+def _check_lengths(row: Row) -> None:
+    completions, relevance = row.get("completions"), row.get("relevance")
     if not isinstance(completions, list) or not completions or not isinstance(relevance, list):
         raise ValueError("completions and relevance must be lists with at least one entry")
     for name in ("relevance", *PER_COMPLETION):
         values = row.get(name)
-        if values is not None and (not isinstance(values, list) or len(values) != len(completions)):
-            have = len(values) if isinstance(values, list) else "no list of"
+        if values is None:
+            continue
+        have = len(values) if isinstance(values, list) else "no list of"
+        if have != len(completions):
             raise ValueError(f"{len(completions)} completions but {have} {name}")
+
+
+def _check_completions(prompt: str | Messages, completions: list[Any]) -> None:
     for index, completion in enumerate(completions):
         check_completion(completion, f"completions[{index}]")
         if isinstance(completion, str) != isinstance(completions[0], str):
             raise ValueError("completions mixes strings and chats; use one of the two")
     if isinstance(prompt, str) and not isinstance(completions[0], str):
         raise ValueError("completions are chats, so the prompt must be a chat too")
-    for index, grade in enumerate(relevance):
-        if not _is_finite(grade):
-            raise ValueError(f"relevance[{index}] is {grade!r:.60}; every grade must be a finite number")
-    for index, logp in enumerate(row.get("ref_logps") or []):
-        if not _is_finite(logp):
-            raise ValueError(
-                f"ref_logps[{index}] is {logp!r:.60}; give every reference log-probability or none"
-            )
+
+
+def _check_numbers(values: list[Any], name: str, rule: str) -> None:
+    for index, value in enumerate(values):
+        if not _is_finite(value):
+            raise ValueError(f"{name}[{index}] is {value!r:.60}; {rule}")
 
 
 def check_lists(dataset: Dataset) -> None:
@@ -91,9 +103,10 @@ def check_lists(dataset: Dataset) -> None:
     missing = [column for column in REQUIRED if column not in dataset.column_names]
     if missing:
         have = ", ".join(dataset.column_names) or "none"
-        raise ValueError(
-            f"ranked lists need the column(s) {', '.join(missing)}; there are {have} (read_lists converts others)"
-        )
+        advice = " (read_lists converts others)"
+        if known_layout(dataset.column_names):
+            advice = "; convert the dataset with larpo_ir.read_lists(dataset)"
+        raise ValueError(f"ranked lists need the column(s) {', '.join(missing)}; there are {have}{advice}")
     checked = [column for column in (*REQUIRED, *PER_COMPLETION) if column in dataset.column_names]
     for number, row in enumerate(dataset.select_columns(checked).with_format(None)):
         try:
@@ -102,11 +115,24 @@ def check_lists(dataset: Dataset) -> None:
             raise ValueError(f"row {number}: {error}") from None
 
 
-def _kind(row: Row) -> tuple[str, str, str]:
-    """What has to be alike in all rows: Arrow holds one type per column, and grades of one scale compare."""
+Kind = tuple[str, str, str]
+
+
+def _kind(row: Row) -> Kind:
+    """Kinds of values that all rows must share.
+
+    Arrow holds one type per column, and only grades of one scale compare.
+    """
     texts = (row["prompt"], row["completions"][0])
     prompt, completion = ("strings" if isinstance(text, str) else "chats" for text in texts)
-    return f"prompts that are {prompt}", f"completions that are {completion}", f"grades in {row['grade']}"
+    grade = row.get("grade", "relevance")
+    return f"prompts that are {prompt}", f"completions that are {completion}", f"grades in {grade}"
+
+
+def _check_kind(kind: Kind, before: Kind, where: str) -> None:
+    for here, there in zip(kind, before, strict=True):
+        if here != there:
+            raise ValueError(f"{where}: {here}, but {there} in the rows before it; use one of the two")
 
 
 def _drop_duplicates(row: Row) -> int:
@@ -139,10 +165,10 @@ def read_lists(
 
     Args:
         source: a `.jsonl`, `.json` or `.parquet` file, a folder that `datasets` saved, a `Dataset`, a
-            `DatasetDict`, or rows (dicts). The layout is recognised by its columns, see `larpo_ir.data.formats`: ranked
+            `DatasetDict`, or rows (dicts). The layout is recognised by its columns (`larpo_ir.data.formats`): ranked
             lists, SimPO, RLHFlow, graded candidates, UltraFeedback (raw and binarized), TRL's preference pairs
             (with a prompt or an implicit one), of relevance 1 and 0, TRL's unpaired preferences, and ShareGPT's and
-            Alpaca's pairs and KTO rows.
+            Alpaca's pairs and KTO rows. Their `scores`, `rewards`, … become `relevance`.
         split: which split, where there are several.
 
     Returns a `Dataset` with the columns of this module's table. `id` is a row's `qid`, `id`, `prompt_id` or
@@ -157,47 +183,62 @@ def read_lists(
     >>> read_lists([{"prompt": "2+2?", "responses": ["4", "5"], "rewards": [1, 0]}])[0]
     {'prompt': '2+2?', 'completions': ['4', '5'], 'relevance': [1.0, 0.0]}
     """
-    from datasets import Dataset
-
     name = str(source) if isinstance(source, (str, os.PathLike)) else "the source"
-    rows: list[Row] = []
-    layout, kind, duplicates, affected = None, None, 0, 0
-    for where, raw in read_records(source, split):
-        layout = layout or format_of(where, raw)
-        missing = [column for column in layout.columns if column not in raw]
-        if missing:
-            raise ValueError(f"{where}: no {', '.join(missing)}, unlike the rows before it ({layout.name})")
-        try:
-            row = read_row(layout, raw)
-            _check_row(row)
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
-        row.setdefault("grade", "relevance")
-        kind = kind or _kind(row)
-        if _kind(row) != kind:
-            other = next(pair for pair in zip(_kind(row), kind, strict=True) if pair[0] != pair[1])
-            raise ValueError(f"{where}: {other[0]}, but {other[1]} in the rows before it; use one of the two")
-        row["relevance"] = [float(grade) for grade in row["relevance"]]
-        names = [raw[key] for key in ID_COLUMNS if raw.get(key) is not None]
-        if names:
-            row["id"] = str(names[0])
-            check_text(row["id"], f"{where}: id")
-        rows.append(row)
-    if layout is not None and layout.grouped:
-        rows = _group(rows)
-    for row in rows:
-        dropped = _drop_duplicates(row)
-        duplicates, affected = duplicates + dropped, affected + bool(dropped)
+    rows = _ranked(source, split)
     if not rows:
         raise ValueError(f"{name}: empty, no ranked lists to read")
-    if duplicates:
+    dropped = [count for count in map(_drop_duplicates, rows) if count]
+    if dropped:
         warnings.warn(
-            f"{name}: dropped {duplicates} duplicate completion(s) in {affected} of {len(rows)} lists",
+            f"{name}: dropped {sum(dropped)} duplicate completion(s) in {len(dropped)} of {len(rows)} lists",
             stacklevel=2,
         )
-    if any("id" in row for row in rows):  # those without one do not take it from the others
+    _name_the_others(rows)
+    return _dataset(rows, name)
+
+
+def _ranked(source: Any, split: str | None) -> list[Row]:
+    """The ranked lists of a source, checked, in its order."""
+    layout: Format | None = None
+    kind: Kind | None = None
+    rows: list[Row] = []
+    for where, raw in read_records(source, split):
+        layout = layout or format_of(where, raw)
+        row = _converted(raw, layout, where)
+        kind = kind or _kind(row)
+        _check_kind(_kind(row), kind, where)
+        rows.append(row)
+    return _group(rows) if layout is not None and layout.grouped else rows
+
+
+def _converted(raw: Row, layout: Format, where: str) -> Row:
+    """A row of a file as a ranked list. Raises `ValueError` that begins with `where`."""
+    missing = [column for column in layout.columns if column not in raw]
+    if missing:
+        raise ValueError(f"{where}: no {', '.join(missing)}, unlike the rows before it ({layout.name})")
+    try:
+        row = read_row(layout, raw)
+        _check_row(row)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+    row["relevance"] = [float(grade) for grade in row["relevance"]]
+    names = [raw[key] for key in ID_COLUMNS if raw.get(key) is not None]
+    if names:
+        row["id"] = str(names[0])
+        check_text(row["id"], f"{where}: id")
+    return row
+
+
+def _name_the_others(rows: list[Row]) -> None:
+    """Where some rows have an id, the others get their number as one, so that none of the ids is lost."""
+    if any("id" in row for row in rows):
         for number, row in enumerate(rows):
             row.setdefault("id", f"row-{number}")
+
+
+def _dataset(rows: list[Row], name: str) -> Dataset:
+    from datasets import Dataset
+
     columns = [key for key in (*REQUIRED, *PER_COMPLETION, "id") if all(key in row for row in rows)]
     try:
         return Dataset.from_dict({key: [row[key] for row in rows] for key in columns})
@@ -246,55 +287,3 @@ def to_pairs(lists: Dataset, pairs: Literal["best_worst", "all"] = "best_worst")
                 made["chosen"].append(completions[better])
                 made["rejected"].append(completions[worse])
     return Dataset.from_dict(made)
-
-
-def _is_complete(rows: pd.DataFrame, column: str) -> bool:
-    return column in rows.columns and len(rows) > 0 and bool(rows[column].notna().all())
-
-
-def lists_from_rows(rows: pd.DataFrame, lengths: Sequence[int]) -> Dataset:
-    """Ranked lists from the rows of a results frame.
-
-    Args:
-        rows: `qid, query, docno, text, score` and maybe `prompt`, `logprob`, `token_ids`; the rows of a list lie
-            together.
-        lengths: how many rows each list has.
-
-    Columns `id` (the qid), `prompt` (the rows' `prompt`, where they have one, else `query`), `completions`,
-    `relevance` (the rows' `score`), `docnos`; `ref_logps` if no `logprob` is missing, and `completion_ids` if no `token_ids` are.
-    """
-    import pyarrow as pa
-    from datasets import Dataset
-
-    kinds = {
-        "completions": ("text", pa.string()),
-        "relevance": ("score", pa.float64()),
-        "docnos": ("docno", pa.string()),
-        "ref_logps": ("logprob", pa.float64()),
-        "completion_ids": ("token_ids", pa.list_(pa.int32())),
-        "finished": ("finished", pa.bool_()),
-    }
-    needed = ("completions", "relevance", "docnos")
-    known = {name: kind for name, kind in kinds.items() if name in needed or _is_complete(rows, kind[0])}
-    ends = np.cumsum([0, *lengths])
-
-    def table(start: int, stop: int) -> pa.Table:
-        offsets = ends[start : stop + 1]
-        part = rows.iloc[offsets[0] : offsets[-1]]
-        first = part.iloc[offsets[:-1] - offsets[0]]
-        prompts = asked_in(first)
-        columns = {
-            "id": pa.array(first["qid"].astype(str).tolist(), pa.string()),
-            "prompt": pa.array(prompts) if prompts else pa.array([], pa.string()),
-        }
-        for name, (column, kind) in known.items():
-            values = pa.array(part[column], from_pandas=True)
-            values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-            columns[name] = pa.ListArray.from_arrays(offsets - offsets[0], values.cast(kind))
-        return pa.table(columns)
-
-    # In parts, because an Arrow array holds at most 2 GiB of text.
-    pieces = [
-        table(start, min(start + _PART, len(lengths))) for start in range(0, max(len(lengths), 1), _PART)
-    ]
-    return Dataset(pa.concat_tables(pieces))

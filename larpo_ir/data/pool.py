@@ -8,85 +8,35 @@ ranking of its own responses (`by="logprob"`) can be measured against the reward
 
 from __future__ import annotations
 
-import json
-import math
 import os
-import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from larpo_ir.data.chats import Messages, as_text, clean_chat, completion_text, prompt_text
-from larpo_ir.data.lists import Row, read_lists
+from larpo_ir.data.chats import as_text
+from larpo_ir.data.grades import Grades as Grades
+from larpo_ir.data.grades import labels_of
+from larpo_ir.data.list_rows import rows_from_lists
+from larpo_ir.data.lists import read_lists
+from larpo_ir.data.pool_files import read_pool, typed, write_pool
 from larpo_ir.data.prompts import asked_in, key_of
-from larpo_ir.data.results import docno_of, rank_results, require_columns
+from larpo_ir.data.records import Row
+from larpo_ir.data.results import rank_results, require_columns
 from larpo_ir.data.trec import write_qrels, write_run
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 Memory = Literal["current", "previous", "all"] | int
-Grades = int | Sequence[float] | Callable[[float], int] | None
 
-FORMAT_VERSION = 2
-READABLE = (1, 2)  # version 1 has no column `prompt`
-_VERSION_KEY = b"larpo_ir.data.pool"
 _RUN_STEP = 1e-6  # the least difference of scores that survives printing in a TREC run
-
-# column -> (type in memory, type on disk)
-_COLUMNS: dict[str, tuple[Any, pa.DataType]] = {
-    "qid": ("str", pa.large_string()),
-    "query": ("str", pa.large_string()),
-    "prompt": (object, pa.large_string()),  # on disk as JSON, for it is a string or a list of messages
-    "docno": ("str", pa.large_string()),
-    "text": ("str", pa.large_string()),
-    "score": ("float64", pa.float64()),
-    "logprob": ("float64", pa.float64()),
-    "num_tokens": ("Int64", pa.int64()),
-    "temperature": ("float64", pa.float64()),
-    "finished": ("boolean", pa.bool_()),
-    "token_ids": (pd.ArrowDtype(pa.list_(pa.int32())), pa.list_(pa.int32())),
-    "iteration": ("int64", pa.int64()),
-    "policy": ("str", pa.large_string()),
-    "count": ("int64", pa.int64()),
-}
-_SCHEMA = pa.schema([(name, on_disk) for name, (_, on_disk) in _COLUMNS.items()])
 _ASKED = ["qid", "query", "prompt"]
 _NEEDED = ["qid", "query", "docno", "text", "score"]
 _IDENTITY = ["iteration", "qid", "docno"]
-_NUMERIC = ("score", "logprob", "num_tokens", "temperature")
-
-
-def _typed(frame: pd.DataFrame) -> pd.DataFrame:
-    """The pool's columns in their order and types; absent ones are null."""
-    columns = {}
-    for name, (in_memory, _) in _COLUMNS.items():
-        if name not in frame.columns:
-            columns[name] = pd.Series([None] * len(frame), index=frame.index, dtype=in_memory)
-            continue
-        column = frame[name]
-        if name == "prompt":
-            columns[name] = pd.Series([_prompt(value) for value in column], index=frame.index, dtype=object)
-            continue
-        if name in _NUMERIC:
-            try:
-                column = pd.to_numeric(column)
-            except (ValueError, TypeError) as error:
-                raise ValueError(f"column {name} holds something that is no number: {error}") from None
-        columns[name] = column.astype(in_memory)
-    return pd.DataFrame(columns)
-
-
-def _prompt(value: Any) -> str | Messages | None:
-    """A prompt or None, from what a frame holds where there is none (NaN) and where there are chats (arrays)."""
-    value = clean_chat(value)
-    return value if isinstance(value, (str, list)) else None
 
 
 class CandidatePool:
@@ -101,6 +51,7 @@ class CandidatePool:
         iteration policy        when, and from which policy
         count                   how many times it was drawn in this iteration
 
+    >>> from larpo_ir.data.results import docno_of
     >>> draws = pd.DataFrame({"qid": "q", "query": "2+2?", "text": ["4", "5", "4"], "score": [1.0, 0.0, 1.0]})
     >>> draws["docno"] = [docno_of(query, text) for query, text in zip(draws["query"], draws["text"])]
     >>> pool = CandidatePool()
@@ -112,7 +63,7 @@ class CandidatePool:
     """
 
     def __init__(self) -> None:
-        self._frame = _typed(pd.DataFrame())
+        self._frame = typed(pd.DataFrame())
 
     def __len__(self) -> int:
         return len(self._frame)
@@ -167,7 +118,7 @@ class CandidatePool:
             results = results.iloc[np.lexsort((results["rank"].to_numpy(), queries))]
         defaults: dict[str, Any] = {"policy": policy, "count": 1}
         missing = {name: value for name, value in defaults.items() if name not in results.columns}
-        new = _typed(results.assign(iteration=int(iteration), **missing).reset_index(drop=True))
+        new = typed(results.assign(iteration=int(iteration), **missing).reset_index(drop=True))
 
         unjudged = new[~np.isfinite(new["score"].to_numpy())]
         if len(unjudged):
@@ -218,12 +169,7 @@ class CandidatePool:
         if latest not in self.iterations:
             have = ", ".join(map(str, self.iterations)) or "none"
             raise ValueError(f"the pool has no candidates of iteration {latest!r}; it has {have}")
-        named = {"current": 0, "previous": 1, "all": latest}
-        window = named.get(memory) if isinstance(memory, str) else memory
-        if isinstance(window, bool) or not isinstance(window, int) or window < 0:
-            raise ValueError(
-                f"unknown memory {memory!r}; choose current, previous, all or a number of iterations"
-            )
+        window = _window(memory, latest)
         rows = judged[judged["iteration"].between(latest - window, latest)]
         rows = rows.sort_values("iteration", kind="stable")
         if rows["iteration"].nunique() > 1:
@@ -293,7 +239,7 @@ class CandidatePool:
         compare; if all rewards are the same, it is empty and all labels are 0.
         """
         rows = self._select(memory, iteration)
-        labels = _labels(rows["score"].to_numpy(), self._frame["score"][self._judged()].to_numpy(), grades)
+        labels = labels_of(rows["score"].to_numpy(), self._frame["score"][self._judged()].to_numpy(), grades)
         qrels = pd.DataFrame({"qid": rows["qid"], "docno": rows["docno"], "label": labels}).reset_index(
             drop=True
         )
@@ -303,21 +249,7 @@ class CandidatePool:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the pool to a Parquet file, at once or not at all: a reader or a crash never sees half of it."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        written = [None if prompt is None else json.dumps(prompt) for prompt in self._frame["prompt"]]
-        frame = self._frame.assign(prompt=pd.Series(written, index=self._frame.index, dtype=object))
-        table = pa.Table.from_pandas(frame, schema=_SCHEMA, preserve_index=False)
-        table = table.replace_schema_metadata({_VERSION_KEY: str(FORMAT_VERSION).encode()})
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".parquet", delete=False) as handle:
-            temporary = Path(handle.name)
-        try:
-            pq.write_table(table, temporary)
-            temporary.chmod(0o644)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        return path
+        return write_pool(self._frame, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CandidatePool:
@@ -326,32 +258,8 @@ class CandidatePool:
         Raises `FileNotFoundError` or `ValueError`, one line that names the file, if there is none, if it is
         damaged, if it is no pool, or if a later version wrote it.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such candidate pool")
-        try:
-            table = pq.read_table(path)
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{path}: damaged or not Parquet ({str(error).splitlines()[0]})") from None
-        version = (table.schema.metadata or {}).get(_VERSION_KEY, b"").decode()
-        known = [name for name in _COLUMNS if name in table.column_names]
-        lacking = set(_COLUMNS) - set(known) - ({"prompt"} if version == "1" else set())
-        if version not in map(str, READABLE) or lacking:
-            found = f"version {version}" if version else "no version"
-            raise ValueError(
-                f"{path}: not a candidate pool of version {FORMAT_VERSION} ({found} found in it)"
-            )
-        try:
-            frame = table.select(known).to_pandas(types_mapper=_on_arrow)
-            if "prompt" in frame:
-                read = [
-                    None if prompt is None else json.loads(prompt) for prompt in table["prompt"].to_pylist()
-                ]
-                frame["prompt"] = pd.Series(read, index=frame.index, dtype=object)
-            pool = cls()
-            pool._frame = _typed(frame)
-        except (pa.ArrowException, ValueError, TypeError, RecursionError) as error:
-            raise ValueError(f"{path}: damaged ({' '.join(str(error).split()):.200})") from None
+        pool = cls()
+        pool._frame = read_pool(path)
         return pool
 
     @classmethod
@@ -369,37 +277,20 @@ class CandidatePool:
         >>> pool.qrels()["label"].tolist(), pool.run()["rank"].tolist()
         ([0, 1], [0, 1])
         """
-        columns: dict[str, list[Any]] = {
-            name: []
-            for name in ("qid", "query", "prompt", "docno", "text", "score", "policy", "logprob", "token_ids")
-        }
-        for number, row in enumerate(read_lists(source)):
-            qid, query = row.get("id", str(number)), prompt_text(row["prompt"])
-            chat = None if isinstance(row["prompt"], str) else clean_chat(row["prompt"])
-            several = [text for text in row["completions"] if not isinstance(text, str) and len(text) > 1]
-            if several:
-                raise ValueError(
-                    f"the list {qid!r} has a completion of {len(several[0])} messages, and a candidate is one"
-                    " response: train on such lists with LarPOTrainer, or put all turns but the last into the prompt"
-                )
-            texts = [completion_text(completion) for completion in row["completions"]]
-            nothing = [None] * len(texts)
-            columns["qid"] += [qid] * len(texts)
-            columns["query"] += [query] * len(texts)
-            columns["prompt"] += [chat] * len(texts)
-            columns["docno"] += [docno_of(query, text) for text in texts]
-            columns["text"] += texts
-            columns["score"] += row["relevance"]
-            columns["policy"] += row.get("policies", [policy] * len(texts))
-            columns["logprob"] += row.get("ref_logps", nothing)
-            columns["token_ids"] += row.get("completion_ids", nothing)
         pool = cls()
-        pool.add(pd.DataFrame(columns))
+        pool.add(rows_from_lists(read_lists(source), policy))
         return pool
 
 
-def _on_arrow(kind: pa.DataType) -> Any:
-    return pd.ArrowDtype(kind) if pa.types.is_list(kind) or pa.types.is_int64(kind) else None
+def _window(memory: Memory, latest: int) -> int:
+    """The number of iterations before `latest` whose candidates count."""
+    named = {"current": 0, "previous": 1, "all": latest}
+    window = named.get(memory) if isinstance(memory, str) else memory
+    if isinstance(window, bool) or not isinstance(window, int) or window < 0:
+        raise ValueError(
+            f"unknown memory {memory!r}; choose current, previous, all or a number of iterations"
+        )
+    return window
 
 
 def _merge(frame: pd.DataFrame) -> pd.DataFrame:
@@ -412,28 +303,6 @@ def _merge(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _results(ranked: pd.DataFrame) -> pd.DataFrame:
+    """The same rows, with the columns of a results frame before all others."""
     first = [*_NEEDED, "rank"]
     return ranked[[*first, *(column for column in ranked.columns if column not in first)]]
-
-
-def _labels(rewards: np.ndarray, pool: np.ndarray, grades: Grades) -> np.ndarray:
-    """Whole labels of `rewards`; `pool` are all rewards, which span the range."""
-    if callable(grades):
-        labels = np.array([grades(reward) for reward in rewards.tolist()], dtype=float)
-        if not np.all(np.isfinite(labels) & (labels >= 0) & (labels == np.floor(labels))):
-            raise ValueError("grades returned a label that is not a whole number from 0")
-        return labels.astype(np.int64)
-    if grades is None and np.all((pool >= 0) & (pool == np.floor(pool))):
-        return rewards.astype(np.int64)
-    if grades is None or isinstance(grades, (int, np.integer)):
-        low, width = (pool.min(), np.ptp(pool)) if len(pool) else (0.0, 0.0)
-        share = (rewards - low) / width if width > 0 else np.zeros_like(rewards)
-        if grades is None:
-            return np.rint(100 * share).astype(np.int64)
-        if isinstance(grades, bool) or grades < 2:
-            raise ValueError(f"grades={grades!r}; a number of levels must be at least 2")
-        return np.minimum((share * grades).astype(np.int64), grades - 1)
-    thresholds = sorted(float(threshold) for threshold in grades)
-    if not thresholds or not all(math.isfinite(threshold) for threshold in thresholds):
-        raise ValueError(f"grades={grades!r}; thresholds must be one or more finite numbers")
-    return np.searchsorted(thresholds, rewards, side="right")

@@ -62,9 +62,10 @@ class PromptIndex:
 
     def _tokens(self, texts: list[str], update_vocab: bool) -> list[list[int]]:
         """Ids of stemmed words; without `allow_empty=False` prompts of stop words alone would match each other."""
-        return self._tokenizer.tokenize(
+        ids: list[list[int]] = self._tokenizer.tokenize(
             texts, update_vocab=update_vocab, allow_empty=False, return_as="ids", show_progress=False
         )
+        return ids
 
     def others(self, query: str, number: int, rng: np.random.Generator) -> list[int]:
         """Places in `queries` of up to `number` prompts that differ from `query`, the most related first.
@@ -92,4 +93,5 @@ class PromptIndex:
         if len(found) > wanted:
             found = found[scores[found] >= np.partition(scores[found], -wanted)[-wanted]]
         found = rng.permutation(found)
-        return found[np.argsort(-scores[found], kind="stable")][:wanted].tolist()
+        best: list[int] = found[np.argsort(-scores[found], kind="stable")][:wanted].tolist()
+        return best

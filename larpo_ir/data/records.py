@@ -152,12 +152,14 @@ def _one_split(source: Any, split: str | None, name: str) -> Iterable[Row]:
     if not isinstance(source, dict):  # a DatasetDict is a dict
         if split is not None:
             raise ValueError(f"{name} has no splits, so split={split!r} cannot be chosen")
-        return source
-    if split is None and len(source) == 1:
-        return next(iter(source.values()))
-    if split not in source:
-        raise ValueError(f"{name} has no split {split!r}; choose split from {', '.join(source)}")
-    return source[split]
+        rows: Iterable[Row] = source
+        return rows
+    splits: dict[str, Iterable[Row]] = source
+    if split is None and len(splits) == 1:
+        return next(iter(splits.values()))
+    if split not in splits:
+        raise ValueError(f"{name} has no split {split!r}; choose split from {', '.join(splits)}")
+    return splits[split]
 
 
 def read_records(source: Any, split: str | None = None) -> Iterator[Located]:

@@ -1,6 +1,7 @@
-"""How a hard-negative sampler picks rows: the machinery under `larpo_ir.data.negatives`.
+"""The machinery under the hard-negative samplers of `larpo_ir.data.negatives`.
 
-A sampler here decides on arrays (`Chooser.choose`) and the rows of all lists are taken at once (`rows_of`).
+A sampler sees one prompt's candidates as arrays and chooses places of rows (`Chooser.choose`). `rows_of` then takes
+the rows of all lists from the frame at once.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +29,9 @@ class Choice:
     foreign: np.ndarray = field(default_factory=lambda: NO_ROWS)
     foreign_score: float = math.nan
 
+    def __len__(self) -> int:
+        return len(self.rows) + len(self.foreign)
+
 
 class Sampler(ABC):
     """Selects a training list from one prompt's candidates.
@@ -40,6 +45,12 @@ class Sampler(ABC):
         """The rows of `group` to learn from, best first, or None where there is nothing to learn."""
 
 
+def fitted(sampler: Any, candidates: pd.DataFrame) -> Any:
+    """The sampler fitted to the candidates of all prompts, or itself where it has nothing to fit."""
+    fit = getattr(sampler, "fit", None)
+    return sampler if fit is None else fit(candidates)
+
+
 class Chooser(Sampler):
     """A sampler that decides which rows make the list from the arrays of a few columns.
 
@@ -49,7 +60,10 @@ class Chooser(Sampler):
 
     @property
     def on_arrays(self) -> bool:
-        """Whether `choose` will do; what wraps a sampler that wants data frames has to be called."""
+        """Whether `choose` can make the list.
+
+        False for a sampler that wraps another one which takes data frames: such a sampler must be called.
+        """
         return True
 
     @property
@@ -59,7 +73,7 @@ class Chooser(Sampler):
 
     @property
     def fitted_to(self) -> pd.DataFrame | None:
-        """Where the foreign rows of a choice are."""
+        """The frame that `Choice.foreign` counts rows of; None for samplers that choose from the group alone."""
         return None
 
     @abstractmethod
@@ -103,7 +117,7 @@ def rows_of(
 
 
 def columns_of(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """The named columns of a results frame as arrays; of numbers, what is missing is NaN."""
+    """The named columns of a results frame as arrays; a missing number is NaN."""
     require_columns(frame, names, "the sampler")
     numeric = ("score", "temperature")
     return {
@@ -119,20 +133,23 @@ class Ranking:
     rows: np.ndarray
     scores: np.ndarray
 
+    @classmethod
+    def of(cls, group: Columns, rng: np.random.Generator, among: np.ndarray | None = None) -> Ranking:
+        """Rank the rows of a group, or those `among` them (a boolean per row)."""
+        judged = np.isfinite(group["score"])
+        rows = rng.permutation(np.flatnonzero(judged if among is None else judged & among))
+        rows = rows[np.argsort(-group["score"][rows], kind="stable")]
+        first: dict[str, int] = {}
+        for row, docno in zip(rows.tolist(), group["docno"][rows].tolist(), strict=True):
+            first.setdefault(docno, row)
+        if len(first) < len(rows):
+            rows = np.array(list(first.values()))
+        return cls(rows, group["score"][rows])
+
     @property
     def tied(self) -> bool:
-        """Nothing to learn: no two rows that differ in score."""
+        """True where there is nothing to learn: no two rows differ in score."""
         return len(self.rows) < 2 or bool(self.scores[0] == self.scores[-1])
 
 
-def ranking_of(group: Columns, rng: np.random.Generator, among: np.ndarray | None = None) -> Ranking:
-    """Rank the rows of a group, or those `among` them (a boolean per row)."""
-    judged = np.isfinite(group["score"])
-    rows = rng.permutation(np.flatnonzero(judged if among is None else judged & among))
-    rows = rows[np.argsort(-group["score"][rows], kind="stable")]
-    first: dict[str, int] = {}
-    for row, docno in zip(rows.tolist(), group["docno"][rows].tolist(), strict=True):
-        first.setdefault(docno, row)
-    if len(first) < len(rows):
-        rows = np.array(list(first.values()))
-    return Ranking(rows, group["score"][rows])
+ranking_of = Ranking.of

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
-from datasets import Dataset
 
 from larpo_ir.data.chats import Messages, check_prompt, clean_chat, prompt_text
 from larpo_ir.data.formats import ID_COLUMNS, SYSTEM_COLUMNS, prompt_of
@@ -23,7 +22,10 @@ from larpo_ir.data.prompts import key_of, one_prompt_each
 from larpo_ir.data.records import id_text, read_records
 from larpo_ir.data.results import require_columns
 
-Prompts: TypeAlias = pd.DataFrame | Dataset | Sequence[str | Messages]
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Prompts: TypeAlias = "pd.DataFrame | Dataset | Sequence[str | Messages]"
 
 CHAT_COLUMNS = ("prompt", "messages")
 QUERY_COLUMNS = ("query", "question", "instruction")
@@ -45,9 +47,7 @@ def topics_of(prompts: Prompts) -> pd.DataFrame:
     if isinstance(prompts, pd.DataFrame):
         topics = prompts.copy()
     else:
-        rows = (
-            prompts.to_list() if isinstance(prompts, Dataset) else [{"prompt": prompt} for prompt in prompts]
-        )
+        rows = _rows_of(prompts)
         topics = pd.DataFrame(rows, columns=None if rows else ["prompt"])
     if "query" not in topics:
         require_columns(topics, ["prompt"], "a frame of prompts without the column query")
@@ -59,6 +59,12 @@ def topics_of(prompts: Prompts) -> pd.DataFrame:
     if "qid" not in topics:
         topics["qid"] = range(len(topics))
     return one_prompt_each(topics.astype({"qid": str}))
+
+
+def _rows_of(prompts: Dataset | Sequence[str | Messages]) -> list[dict[str, Any]]:
+    from datasets import Dataset
+
+    return prompts.to_list() if isinstance(prompts, Dataset) else [{"prompt": prompt} for prompt in prompts]
 
 
 def _with_chats(topics: pd.DataFrame, asked: Sequence[str | Messages | None]) -> pd.DataFrame:
@@ -138,8 +144,10 @@ def read_examples(path: str | os.PathLike[str], number: int | None = None) -> li
 
 
 def read_candidates(path: str | os.PathLike[str]) -> tuple[CandidatePool, pd.DataFrame]:
-    """Recorded, graded candidates and their topics, from ranked lists of any layout that `larpo_ir.data.lists` knows, or
-    from results as `larpo-ir rerank` wrote them.
+    """Recorded, graded candidates and their topics.
+
+    The file holds ranked lists of any layout that `larpo_ir.data.lists` knows, or results as `larpo-ir rerank` wrote
+    them.
 
     Raises `ValueError` for results that no reward has ranked yet: their scores say in which order they were drawn.
     """

@@ -81,7 +81,8 @@ def score_of(value: Any, where: str) -> float:
 def read_run(path: str | os.PathLike[str]) -> pd.DataFrame:
     """A TREC run: `qid, docno, score, rank, tag`, each query's documents ranked by score.
 
-    `rank` counts from 0. Equal scores keep the order of the ranks in the file (the tie rule of `larpo_ir.data.results`).
+    `rank` counts from 0. Equal scores keep the order of the ranks in the file (the tie rule of
+    `larpo_ir.data.results`).
 
     Raises `FileNotFoundError`, or `ValueError` with file and line for more or fewer columns than six, a rank that is
     no whole number, a score that is no finite number, and a document that a query has twice; and for an empty file.

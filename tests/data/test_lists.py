@@ -15,10 +15,10 @@ from datasets import Dataset, DatasetDict
 from trl.data_utils import extract_prompt
 
 from larpo_ir.data.formats import FORMATS, ID_COLUMNS, format_of
+from larpo_ir.data.list_rows import lists_from_rows
 from larpo_ir.data.lists import (
     check_lists,
     completion_text,
-    lists_from_rows,
     prompt_text,
     read_lists,
     to_pairs,
@@ -297,8 +297,8 @@ def test_the_page_of_formats_shows_what_is_read(rows: str, lists: str, tmp_path:
 
 
 def test_the_page_of_formats_shows_every_layout() -> None:
-    shown = {format_of("", json.loads(rows.splitlines()[0])).name for rows, _ in SHOWN}
-    assert shown >= {layout.name for layout in FORMATS} - {"OpenAI KTO", "Alpaca KTO"}
+    shown = {format_of("", json.loads(rows.splitlines()[0])).columns for rows, _ in SHOWN}
+    assert shown >= {layout.columns for layout in FORMATS if layout.name not in ("OpenAI KTO", "Alpaca KTO")}
 
 
 def test_unpaired_rows_of_a_prompt_are_one_list_wherever_they_stand() -> None:
@@ -749,6 +749,21 @@ def test_check_lists_names_the_row() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             check_lists(Dataset.from_list([full, {**full, **change}]))
+
+
+@pytest.mark.parametrize("convert", [check_lists, to_pairs])
+def test_a_dataset_of_another_layout_is_told_how_to_become_ranked_lists(convert: Any) -> None:
+    scored = Dataset.from_list([{"prompt": "2+2?", "completions": ["4", "5"], "scores": [1.0, 0.0]}])
+    with pytest.raises(
+        ValueError,
+        match=r"^ranked lists need the column\(s\) relevance; there are prompt, completions, scores; "
+        r"convert the dataset with larpo_ir\.read_lists\(dataset\)$",
+    ):
+        convert(scored)
+    check_lists(read_lists(scored))
+    assert read_lists(scored).to_list() == [PLAIN]
+    with pytest.raises(ValueError, match=r"there are text \(read_lists converts others\)$"):
+        convert(Dataset.from_list([{"text": "4"}]))
 
 
 def test_texts_of_chats() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import ir_measures
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import pytrec_eval
 from hypothesis import given, settings
@@ -306,7 +307,7 @@ def test_saving_is_all_or_nothing(
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("larpo_ir.data.pool.pq.write_table", interrupted)
+    monkeypatch.setattr("larpo_ir.data.pool_files.pq.write_table", interrupted)
     with pytest.raises(KeyboardInterrupt):
         CandidatePool().save(path)
     assert path.read_bytes() == before
@@ -325,6 +326,18 @@ def test_files_that_are_no_pool(pool: CandidatePool, tmp_path: Path) -> None:
     pool.frame.to_parquet(path)
     with pytest.raises(ValueError, match="not a candidate pool of version 2"):
         CandidatePool.load(path)
+
+
+def test_a_file_says_that_it_is_a_pool_as_ever(pool: CandidatePool, tmp_path: Path) -> None:
+    """Files outlive the places of modules: the mark of version 2 stays, and files of version 1 are read."""
+    path = pool.save(tmp_path / "pool.parquet")
+    table = pq.read_table(path)
+    assert table.schema.metadata == {b"larpo_ir.pool": b"2"}
+    first = table.drop_columns("prompt").replace_schema_metadata({b"larpo_ir.pool": b"1"})
+    pq.write_table(first, path)
+    assert shown(CandidatePool.load(path).view("all"), "qid", "text") == shown(
+        pool.view("all"), "qid", "text"
+    )
 
 
 # Offline lists
