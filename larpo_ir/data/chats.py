@@ -5,7 +5,7 @@ those of `ROLES`. Other keys of a message (`name`, `reasoning_content`) go to th
 hold null, as Arrow fills them in, count as absent. Content in parts, `tool_calls` and `function_call` are refused:
 half of a message read as if it were whole would go unnoticed.
 
-How prompts become tokens is said in `larpo_ir.models.tokenization`.
+`larpo_ir.models.tokenization` says how prompts become tokens.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ UNSUPPORTED = ("tool_calls", "function_call")
 
 
 def is_chat(value: Any) -> bool:
-    """Whether a value is a non-empty list of dicts, which is what distinguishes a chat from a string."""
+    """True for a non-empty list of dicts, which is what distinguishes a chat from a string."""
     return isinstance(value, list) and bool(value) and all(isinstance(turn, dict) for turn in value)
 
 
@@ -165,7 +165,7 @@ def with_response(prompt: Messages, text: str) -> Messages:
     return [*prompt[:-1], {**last, "content": f"{last['content']}{text}"}]
 
 
-# What chat templates begin with, for models whose tokenizer is elsewhere.
+# Beginnings of chat templates, for models whose tokenizer is elsewhere.
 _MARKERS = re.compile(
     r"\s*(?:"
     r"<\|(?:im_start|im_end|start_header_id|eot_id|begin_of_text|user|assistant|system|end|endoftext)\|>"
@@ -174,7 +174,7 @@ _MARKERS = re.compile(
 
 
 def looks_templated(text: str) -> bool:
-    """Whether a string begins as a usual chat template does, where there is no tokenizer to ask.
+    """True for a string that begins as a usual chat template does; for use where there is no tokenizer to ask.
 
     >>> looks_templated("<start_of_turn>user\\n2+2?<end_of_turn>\\n"), looks_templated("is a < b or b > a?")
     (True, False)

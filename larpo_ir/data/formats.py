@@ -1,4 +1,4 @@
-"""The layouts in which ranked lists are published, and how a row of each becomes one of ours.
+"""The layouts in which ranked lists are published, and the conversion of a row of each into one of ours.
 
 `FORMATS` is the table that `larpo_ir.data.lists.read_lists` goes by; a new layout is one more line. `docs/formats.md`
 shows a row of each. Rules that hold for all of them:
@@ -11,7 +11,7 @@ shows a row of each. Rules that hold for all of them:
 * A `system` (or `system_prompt`) column is the first message of the prompt, which is then a chat, also where it is
   empty; where it holds null it counts as absent.
 * A string prompt that a chat template has written already stays a string, and so do the answers to it.
-* What a row holds that would change the prompt and is not read (`UNREAD`) is refused, unless it is empty.
+* A column that would change the prompt and is not read (`UNREAD`) is refused, unless it is empty.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ SHAREGPT_ROLES = {
 
 @dataclass(frozen=True)
 class Format:
-    """A layout of ranked lists: the columns it is recognised by, and how one of its rows is converted.
+    """A layout of ranked lists: the columns it is recognised by, and the conversion of its rows.
 
     `grouped`: a row is one completion, and all rows of a prompt are one list.
     """
@@ -91,7 +91,7 @@ def read_row(layout: Format, row: Row) -> Row:
 
 
 def prompt_of(row: Row, prompt: Any) -> Any:
-    """What a row with a prompt and no completions asks: the prompt, with the text of a system column in front.
+    """The prompt of a row without completions, with the text of a system column in front.
 
     Raises a one-line `ValueError` for a row that holds another part of the prompt, which is not read.
     """
@@ -266,7 +266,7 @@ def _pair(row: Row) -> Row:
 
 
 def _question(row: Row) -> Any:
-    """What is asked in a row: a chat or a text; None where only the completions tell."""
+    """The question of a row, a chat or a text; None where only the completions tell it."""
     answers = [row[name] for name in ("chosen", "rejected") if is_chat(row.get(name))]
     told_whole = any(turns[0].get("role") != "assistant" for turns in answers)
     if row.get("prompt") is None and not told_whole:

@@ -181,7 +181,7 @@ _MAYBE_A_NUMBER = re.compile(r"[-+.\deE]*")
 
 
 def _blanks(text: str, start: int) -> int:
-    """Where the blanks that begin there end."""
+    """The place behind the blanks that begin at `start`."""
     found = _BLANKS.match(text, start)
     return start if found is None else found.end()
 

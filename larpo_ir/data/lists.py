@@ -1,4 +1,4 @@
-"""Ranked lists: what the trainer eats, and readers for what others publish.
+"""Ranked lists: the data that the trainer takes, and a reader for the layouts that others publish.
 
 A ranked list is one prompt, several completions and the relevance of each. A `datasets.Dataset` of them has
 
@@ -136,7 +136,7 @@ def _check_kind(kind: Kind, before: Kind, where: str) -> None:
 
 
 def _drop_duplicates(row: Row) -> int:
-    """Keep the first of equal completions, in place; returns how many went."""
+    """Keep the first of equal completions, in place; returns the number of those that were dropped."""
     first = {json.dumps(text): index for index, text in reversed(list(enumerate(row["completions"])))}
     kept = sorted(first.values())
     dropped = len(row["completions"]) - len(kept)
@@ -230,7 +230,7 @@ def _converted(raw: Row, layout: Format, where: str) -> Row:
 
 
 def _name_the_others(rows: list[Row]) -> None:
-    """Where some rows have an id, the others get their number as one, so that none of the ids is lost."""
+    """Give rows without an id their number as one, where other rows have an id, so that no id is lost."""
     if any("id" in row for row in rows):
         for number, row in enumerate(rows):
             row.setdefault("id", f"row-{number}")

@@ -1,4 +1,4 @@
-"""Candidate pool: what was retrieved, by which policy, how it was judged.
+"""Candidate pool: all that was retrieved, with the policy that wrote it and its judgement.
 
 In retrieval, a pool is the union of the documents that several systems returned for a topic, judged once. Here
 the systems are the policies of successive iterations. Everything that a pipeline returned stays; what a training
@@ -12,7 +12,7 @@ import os
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,9 @@ from larpo_ir.data.trec import write_qrels, write_run
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Memory = Literal["current", "previous", "all"] | int
+MemoryName = Literal["current", "previous", "all"]
+Memory = MemoryName | int
+MEMORIES: tuple[MemoryName, ...] = get_args(MemoryName)
 
 _RUN_STEP = 1e-6  # the least difference of scores that survives printing in a TREC run
 _ASKED = ["qid", "query", "prompt"]
@@ -161,7 +163,7 @@ class CandidatePool:
         return _results(rank_results(self._select(memory, iteration)))
 
     def _select(self, memory: Memory, iteration: int | None) -> pd.DataFrame:
-        """What `view` shows, in order of retrieval."""
+        """The rows that `view` shows, in order of retrieval."""
         judged = self._frame[self._judged()]
         if iteration is None and not len(self):
             return judged
@@ -287,9 +289,7 @@ def _window(memory: Memory, latest: int) -> int:
     named = {"current": 0, "previous": 1, "all": latest}
     window = named.get(memory) if isinstance(memory, str) else memory
     if isinstance(window, bool) or not isinstance(window, int) or window < 0:
-        raise ValueError(
-            f"unknown memory {memory!r}; choose current, previous, all or a number of iterations"
-        )
+        raise ValueError(f"unknown memory {memory!r}; choose {', '.join(MEMORIES)} or a number of iterations")
     return window
 
 

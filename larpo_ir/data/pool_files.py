@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from larpo_ir.data.chats import Messages, clean_chat
+from larpo_ir.data.files import whole_file
 
 FORMAT_VERSION = 2
 READABLE = (1, 2)  # version 1 has no column `prompt`
@@ -67,21 +67,12 @@ def _prompt(value: Any) -> str | Messages | None:
 
 def write_pool(rows: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     """Write the rows of a pool, at once or not at all: a reader or a crash never sees half of the file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     written = [None if prompt is None else json.dumps(prompt) for prompt in rows["prompt"]]
     frame = rows.assign(prompt=pd.Series(written, index=rows.index, dtype=object))
     table = pa.Table.from_pandas(frame, schema=_SCHEMA, preserve_index=False)
-    table = table.replace_schema_metadata({VERSION_KEY: str(FORMAT_VERSION).encode()})
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".parquet", delete=False) as handle:
-        temporary = Path(handle.name)
-    try:
-        pq.write_table(table, temporary)
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    with whole_file(path) as writing:
+        pq.write_table(table.replace_schema_metadata({VERSION_KEY: str(FORMAT_VERSION).encode()}), writing)
+    return Path(path)
 
 
 def read_pool(path: str | os.PathLike[str]) -> pd.DataFrame:

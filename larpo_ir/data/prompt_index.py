@@ -1,6 +1,6 @@
-"""Which other prompts are related to a prompt: BM25 over the prompts of a pool.
+"""Prompts that are related to a prompt: BM25 over the prompts of a pool.
 
-Where `larpo_ir.data.negatives.FromOtherPrompts` finds the prompts whose responses serve as negatives.
+`larpo_ir.data.negatives.FromOtherPrompts` finds here the prompts whose responses serve as negatives.
 """
 
 from __future__ import annotations

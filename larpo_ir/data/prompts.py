@@ -1,4 +1,4 @@
-"""The column `prompt` of topics and results: what each row asks, and that a query id asks one thing."""
+"""The column `prompt` of topics and results: each row asks one thing, and so does each query id."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from larpo_ir.data.chats import Messages, as_text, clean_chat
 
 
 def asked_in(frame: pd.DataFrame) -> list[Any]:
-    """What each row of topics or results asks: its `prompt`, where there is one, else its `query`."""
+    """The prompt of each row of topics or results: its `prompt`, where there is one, else its `query`."""
     if "prompt" not in frame:
         return list(frame["query"])
     prompts = [clean_chat(prompt) for prompt in frame["prompt"]]
@@ -25,7 +25,7 @@ def asked_in(frame: pd.DataFrame) -> list[Any]:
 
 
 def texts_asked(frame: pd.DataFrame) -> list[str]:
-    """What each row asks, as plain text: the whole conversation."""
+    """The prompt of each row as plain text: the whole conversation."""
     return [as_text(asked) for asked in asked_in(frame)]
 
 

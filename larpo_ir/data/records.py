@@ -45,7 +45,7 @@ def _read_json(path: Path) -> Iterator[Located]:
 
 
 def _is_record(line: str) -> bool:
-    """Whether a line is a whole object by itself, as in JSON Lines, and is not RLHFlow's one object with all."""
+    """True for a line that is a whole object by itself, as in JSON Lines, and not RLHFlow's one object with all."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
@@ -128,7 +128,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
 
 @contextmanager
 def _reading(path: Path, what: str) -> Iterator[None]:
-    """What another library raises for a damaged file, whatever it is, as one line."""
+    """Every error that another library raises for a damaged file becomes one line."""
     try:
         yield
     except MemoryError:

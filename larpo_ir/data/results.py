@@ -1,8 +1,8 @@
-"""Results frames: what retrievers return and rerankers reorder.
+"""Results frames, which retrievers return and rerankers reorder.
 
 A results frame is PyTerrier's: one row per candidate with the columns `qid, query, docno, text, score, rank`
 (rank from 0, ids strings, higher scores better). This module is the one home of document identity and of the
-tie rule; every other module that ranks, goes through it. Files of results are the affair of `larpo_ir.data.trec`.
+tie rule; every other module that ranks goes through it. Files of results are the affair of `larpo_ir.data.trec`.
 
 **Tie rule.** Candidates with equal scores keep the order in which they were retrieved (their earlier `rank`;
 without one, their row order). A generator's retrieval order is the order in which it drew its samples, so a

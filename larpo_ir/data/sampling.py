@@ -60,7 +60,7 @@ class Chooser(Sampler):
 
     @property
     def on_arrays(self) -> bool:
-        """Whether `choose` can make the list.
+        """True where `choose` makes the list.
 
         False for a sampler that wraps another one which takes data frames: such a sampler must be called.
         """
@@ -150,6 +150,3 @@ class Ranking:
     def tied(self) -> bool:
         """True where there is nothing to learn: no two rows differ in score."""
         return len(self.rows) < 2 or bool(self.scores[0] == self.scores[-1])
-
-
-ranking_of = Ranking.of

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 BOM = b"\xef\xbb\xbf"
-# What a file that is no UTF-8 text begins with, and what to do about it.
+# Beginnings of files that are no UTF-8 text, and advice for each.
 OTHER_KINDS = {
     b"\xff\xfe": "UTF-16 text; save it as UTF-8",
     b"\xfe\xff": "UTF-16 text; save it as UTF-8",
@@ -21,7 +21,7 @@ OTHER_KINDS = {
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of another library says, in one line."""
+    """The message of another library's error, in one line."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
@@ -36,7 +36,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
 
 
 def not_text(path: Path, number: int, start: bytes) -> ValueError:
-    """What is wrong with a line that cannot be decoded; `start`: what it begins with."""
+    """The error for a line that cannot be decoded, which begins with `start`."""
     kinds = (kind for magic, kind in OTHER_KINDS.items() if number == 1 and start.startswith(magic))
     kind = next(kinds, "UTF-16 text or no text; save it as UTF-8" if b"\0" in start else "")
     return ValueError(f"{path}:{number}: not UTF-8 text" + (f" but {kind}" if kind else ""))
@@ -65,7 +65,7 @@ _CELL = re.compile(r"[^ \t\r\n\f\v]+")
 
 
 def cells_of(line: str) -> list[str]:
-    """What stands between blanks and tabs.
+    """The cells of a line, which blanks and tabs part.
 
     >>> cells_of("q1 \tQ0  d\u00a01")
     ['q1', 'Q0', 'd\\xa01']

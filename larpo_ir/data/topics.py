@@ -1,4 +1,4 @@
-"""Topics: what is asked, under which id, from files and from whatever Python code holds.
+"""Topics: questions with their ids, from files and from what Python code holds.
 
     qid, query [, prompt, any other column, such as gold]
 

@@ -4,7 +4,7 @@
     qrels    qid 0 docno label                read_qrels, write_qrels
 
 Any number of blanks and tabs parts columns. A byte-order mark, CRLF, blank lines and `.gz` are read as if they were
-not there. Everything else that is not as above is refused with its line: what a tool guesses, it guesses wrong.
+not there. Every other line is refused, with its place: a tool that guesses would guess wrong.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class WithoutFalseNegatives(Chooser):
         return dataclasses.replace(self, inner=fitted(self.inner, candidates))
 
     def _may_be_right(self, texts: Iterable[str], best: str) -> np.ndarray:
-        """Which of the texts say what the best one says."""
+        """True for each text that gives the answer of the best one, or has its words."""
         answer = None if self.extract is None else self.extract(best)
         words, right = best.lower().split(), []
         for text in texts:

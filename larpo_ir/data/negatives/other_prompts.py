@@ -28,7 +28,7 @@ class _Responses:
 
 
 def _text_of(group: Columns) -> str:
-    """What the group's candidates answer, as text."""
+    """The prompt that the group's candidates answer, as text."""
     return texts_asked(
         pd.DataFrame({name: group[name][:1] for name in ("query", "prompt") if name in group})
     )[0]
