@@ -1,4 +1,4 @@
-"""Judges: with what probability a response beats a reference to the same query.
+"""Judges: a `Judge` compares two responses, and says with what probability the first beats the second, a reference.
 
     judge(frame)    query, text, reference [, prompt, any other column]  ->  a preference per row, 0 to 1; 0.5 is a
     tie
@@ -6,7 +6,8 @@
 Where there is a `prompt`, string or chat, it is what the response and the reference answer, whole.
 
 `RewardJudge` compares rewards, `ServedJudge` asks a language model, `RecordedJudge` looks up what was judged before.
-Any function of that form is a judge, too. `larpo_ir.tasks.alpaca_eval` makes win rates of what they say.
+Any function of that form is a judge, too. AlpacaEval's win rates are means of such preferences. The function
+`larpo_ir.judge` compares nothing: it makes relevance judgements (qrels) of rewards.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from larpo_ir.data.annotations import read_annotations
 from larpo_ir.data.prompts import texts_asked
 from larpo_ir.data.results import require_columns
 
@@ -55,7 +57,7 @@ A or B, and nothing else."""
 
 
 class Judge(ABC):
-    """A judge of pairs; a subclass gives `compare`."""
+    """A judge compares two responses to one query, the frame's text and its reference; a subclass gives `compare`."""
 
     def __call__(self, frame: pd.DataFrame) -> pd.Series[float]:
         """P(text beats reference), one for each row, under the frame's index.
@@ -120,7 +122,7 @@ class RewardJudge(Judge):
                 f"{self.reranker!r} gave no reward for {int(missing.sum())} pairs, such as {query[:60]!r}"
             )
         if self.temperature is None:
-            return (np.sign(ours - theirs) + 1) / 2
+            return np.asarray((np.sign(ours - theirs) + 1) / 2)
         from scipy.special import expit
 
         return np.asarray(expit((ours - theirs) / self.temperature))
@@ -130,14 +132,14 @@ class ServedJudge(Judge):
     """Asks a language model which of two replies is better, in both orders, so that a bias for a place cancels.
 
     Args:
-        generator: what is asked, such as `OpenAIGenerator(url, model, temperature=0, max_new_tokens=4)`. Each of its
-            draws has a vote, and the preference is the mean of the votes. A vote is 1 or 0, unless the answer is one
-            token long and comes with its log-probability (a server that reports them, `temperature=1`,
+        generator: the model that is asked, such as `OpenAIGenerator(url, model, temperature=0, max_new_tokens=4)`.
+            Each of its draws has a vote, and the preference is the mean of the votes. A vote is 1 or 0, unless the
+            answer is one token long and comes with its log-probability (a server that reports them, `temperature=1`,
             `max_new_tokens=1`): then it is the probability of that letter.
         template: the prompt, with the fields `{query}`, `{first}` and `{second}`. It must ask for the letter A or B.
 
     An answer in which no letter can be read is half a vote for each, which is said. With the generator's `cache`,
-    what was asked is not asked again. Raises `ValueError` for a template with other fields and where no answer can be
+    no question is asked twice. Raises `ValueError` for a template with other fields and where no answer can be
     read.
     """
 
@@ -184,11 +186,11 @@ class ServedJudge(Judge):
         wins = np.where(answers["asked_first"] == "text", for_first, 1 - for_first)
         # Both orders weigh the same, however many draws each has.
         votes = pd.Series(wins).groupby([answers["pair"], answers["asked_first"]]).mean()
-        return votes.groupby(level=0).mean().loc[list(range(len(frame)))].to_numpy()
+        return np.asarray(votes.groupby(level=0).mean().loc[list(range(len(frame)))])
 
 
-# In the order in which they count: the whole answer or its first line; what is said to be better; a letter that is
-# the only one to stand alone. An article ("A careful reader") is no letter.
+# In the order in which they count: the whole answer or its first line; a letter that is said to be better; a letter
+# that is the only one to stand alone. An article ("A careful reader") is no letter.
 _READINGS = (
     re.compile(r"\W*([AB])\W*(?:$|\n)"),
     re.compile(
@@ -202,7 +204,7 @@ _READINGS = (
 
 
 def _vote(text: str, logprob: float | None, num_tokens: int | None) -> float:
-    """P(the first reply is better) by one answer; NaN where it says nothing.
+    """P(the first reply is better) by one answer; NaN where the answer says nothing.
 
     >>> answers = ["A", "**B**", "B\\n\\nIt is right.", "The better reply is B.", "A is better than B.", "Neither."]
     >>> [_vote(answer, None, None) for answer in answers]
@@ -224,7 +226,7 @@ class RecordedJudge(Judge):
     """Looks preferences up in annotations that AlpacaEval, or an evaluation here, has recorded.
 
     Args:
-        path: annotations in AlpacaEval's form, see `larpo_ir.tasks.alpaca_eval.read_annotations`.
+        path: annotations in AlpacaEval's form, see `larpo_ir.data.annotations.read_annotations`.
         baseline: the generator that the others are compared with; None: as told there.
 
     A pair is found by its three texts, on either side. Its preference is the mean of what is recorded for the system
@@ -234,8 +236,6 @@ class RecordedJudge(Judge):
     """
 
     def __init__(self, path: str | os.PathLike[str], baseline: str | None = None) -> None:
-        from larpo_ir.tasks.alpaca_eval import read_annotations
-
         self.path = Path(path)
         recorded = read_annotations(path, baseline)
         texts = ["instruction", "output", "reference"]

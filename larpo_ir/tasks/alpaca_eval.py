@@ -1,243 +1,67 @@
-"""AlpacaEval 2: its files, judging responses against a reference's, and the leaderboard.
+"""AlpacaEval 2: a judge compares responses with a reference's, and a leaderboard says how often each system wins.
 
-`larpo_ir.tasks.win_rates` defines the win rates. Nothing is fetched: outputs, references and annotations are files in
-AlpacaEval's own form.
+`larpo_ir.data.annotations` reads and writes AlpacaEval's files, `larpo_ir.tasks.win_rates` defines the win rates.
+Nothing is fetched.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from larpo_ir.data.annotations import (
+    JUDGEMENT_COLUMNS,
+    TEXT_COLUMNS,
+    PathLike,
+    first_ranked,
+    read_annotations,
+    read_outputs,
+    with_lengths,
+    write_annotations,
+    write_outputs,
+)
 from larpo_ir.data.files import write_atomically
 from larpo_ir.data.records import read_records
-from larpo_ir.data.results import docno_of, rank_results, require_columns
+from larpo_ir.data.results import require_columns
+from larpo_ir.tasks.evaluation import Recorded, read_results
+from larpo_ir.tasks.verdicts import Compare, RememberingJudge, verdicts
 from larpo_ir.tasks.win_rates import (
-    JUDGEMENT_COLUMNS,
     check_judgements,
-    check_preferences,
     given_difficulty,
     length_controlled_win_rates,
     win_rate,
 )
 
-if TYPE_CHECKING:
-    from larpo_ir.rewards.judges import Judge
-
 logger = logging.getLogger("larpo_ir")
 
-PathLike: TypeAlias = str | os.PathLike[str]
-
 __all__ = [
-    "JUDGEMENT_COLUMNS", "TEXT_COLUMNS", "evaluate_outputs", "judge_outputs", "leaderboard",
-    "length_controlled_win_rates", "read_annotations", "read_outputs", "win_rate", "write_annotations",
+    "JUDGEMENT_COLUMNS", "TEXT_COLUMNS", "evaluate_outputs", "evaluate_recorded", "judge_outputs", "leaderboard",
+    "length_controlled_win_rates", "load", "read_annotations", "read_outputs", "win_rate", "write_annotations",
     "write_outputs",
 ]  # fmt: skip
 
-TEXT_COLUMNS = ["instruction", "output", "reference"]
 
-# --- AlpacaEval's files ------------------------------------------------------------------------------------------
-
-
-def read_outputs(path: PathLike) -> pd.DataFrame:
-    """Responses in AlpacaEval's form (a JSON array of `instruction`, `output`, `generator`) as a results frame.
-
-    Columns: `qid, query, docno, text, score, rank, generator`, and any other that the file has, such as `dataset`.
-    `qid` is the place in the file, from 0. Raises `ValueError` naming the record that has no text under `instruction`
-    or `output`, and for an empty file.
-    """
-    rows = []
-    for number, (place, row) in enumerate(read_records(path)):
-        instruction, output = (_text(row, field, place) for field in ("instruction", "output"))
-        more = {name: value for name, value in row.items() if name not in ("instruction", "output")}
-        rows.append(
-            {
-                "qid": str(number),
-                "query": instruction,
-                "docno": docno_of(instruction, output),
-                "text": output,
-                "score": 0.0,
-                "rank": 0,
-                **{"generator": Path(path).stem, **more},
-            }
-        )
-    if not rows:
-        raise ValueError(f"{path} is empty: no outputs to read")
-    return pd.DataFrame(rows)
+def load(path: PathLike) -> pd.DataFrame:
+    """Read the instructions of AlpacaEval's model outputs as a topics frame, `qid, query`; see `read_outputs`."""
+    return read_outputs(path)[["qid", "query"]]
 
 
-def write_outputs(results: pd.DataFrame, path: PathLike, generator: str | None = None) -> Path:
-    """Write the first-ranked response to every query as AlpacaEval's model outputs, a JSON array.
-
-    `generator`: the name of the system; None: the results' column `generator`. A column `dataset` or `datasplit` is
-    written, too.
-    """
-    first = _first_ranked(results, generator)
-    columns = {"dataset": "dataset", "query": "instruction", "text": "output", "generator": "generator"}
-    columns |= {"datasplit": "datasplit"}
-    present = {name: field for name, field in columns.items() if name in first}
-    return _write_json(first[list(present)].rename(columns=present), path)
-
-
-def read_annotations(path: PathLike | Sequence[PathLike], baseline: str | None = None) -> pd.DataFrame:
-    """Verdicts that AlpacaEval (or `write_annotations`) has recorded, as judgements.
-
-    Args:
-        path: one or several files, each a JSON array of objects with `instruction`, `output_1`, `output_2`,
-            `generator_1`, `generator_2` and `preference`, from 1 (for output_1) to 2.
-        baseline: the generator all others are compared with, on whichever side it is. None: the one in every
-            comparison; of two that are, the one that is always `generator_1`.
-
-    Returns the columns of a judgement (see `length_controlled_win_rates`), and `instruction, output, reference,
-    reference_model, annotator`. `instruction_id` counts instructions from 0 as they first occur, or is the record's
-    `index` where every record has one. As AlpacaEval does, comparisons without a verdict are left out, which is said,
-    and 0 is read as a tie.
-
-    Raises `ValueError` naming file and record for missing fields and preferences out of range, and where the baseline
-    cannot be told or is in none of a record's two places.
-    """
-    paths = [path] if isinstance(path, str | os.PathLike) else list(path)
-    located = [(place, row, str(file)) for file in paths for place, row in read_records(file)]
-    if not located:
-        raise ValueError(f"{', '.join(map(str, paths))}: empty, no annotations to read")
-    for place, row, _ in located:
-        for field in ("instruction", "output_1", "output_2", "generator_1", "generator_2"):
-            _text(row, field, place)
-        if "preference" not in row:
-            raise ValueError(f"{place}: no `preference`; AlpacaEval's annotations have one from 1 to 2")
-    baseline = _baseline([row for _, row, _ in located], baseline)
-    rows = []
-    for place, row, file in located:
-        preference = _recorded_preference(row["preference"], place)
-        side = 1 if row["generator_1"] == baseline else 2
-        if row[f"generator_{side}"] != baseline:
-            raise ValueError(
-                f"{place}: compares {row['generator_1']} with {row['generator_2']}, not with {baseline}"
-            )
-        rows.append(
-            {
-                "model": row[f"generator_{3 - side}"],
-                "file": file,
-                "index": row.get("index"),
-                "instruction": row["instruction"],
-                "output": row[f"output_{3 - side}"],
-                "reference": row[f"output_{side}"],
-                "reference_model": baseline,
-                "preference": preference if side == 1 else 1 - preference,
-                "annotator": row.get("annotator"),
-            }
-        )
-    frame = pd.DataFrame(rows)
-    frame["instruction_id"] = frame["index"] if frame["index"].notna().all() else _numbered(frame)
-    judged = frame["preference"].notna()
-    if not judged.all():
-        logger.info(f"{int((~judged).sum())} of {len(frame)} comparisons have no verdict and are left out")
-    return _with_lengths(frame[judged].drop(columns=["file", "index"]).reset_index(drop=True))
-
-
-def write_annotations(judgements: pd.DataFrame, path: PathLike) -> Path:
-    """Write judgements with their texts as AlpacaEval's annotations: the reference is output_1, preferences 1 to 2.
-
-    `alpaca_eval.metrics` and the leaderboard's tools read them. Columns: those that `read_annotations` returns.
-    """
-    require_columns(judgements, [*JUDGEMENT_COLUMNS, *TEXT_COLUMNS], "AlpacaEval's annotations")
-    defaults = {"reference_model": "reference", "annotator": "unknown"}
-    judgements = judgements.assign(
-        **{name: value for name, value in defaults.items() if name not in judgements}
-    )
-    return _write_json(
-        pd.DataFrame(
-            {
-                "index": judgements["instruction_id"],
-                "instruction": judgements["instruction"],
-                "output_1": judgements["reference"],
-                "generator_1": judgements["reference_model"],
-                "output_2": judgements["output"],
-                "generator_2": judgements["model"],
-                "annotator": judgements["annotator"],
-                "preference": judgements["preference"] + 1,
-            }
-        ),
-        path,
-    )
-
-
-def _text(row: Mapping[str, Any], field: str, place: str) -> str:
-    if not isinstance(row.get(field), str):
-        raise ValueError(f"{place}: no text under `{field}`")
-    return str(row[field])
-
-
-def _write_json(frame: pd.DataFrame, path: PathLike) -> Path:
-    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    return write_atomically(path, json.dumps(rows, ensure_ascii=False, indent=2) + "\n")
-
-
-def _first_ranked(results: pd.DataFrame, generator: str | None) -> pd.DataFrame:
-    """The first-ranked response of each generator to each query, with the column `generator`."""
-    if generator is not None:
-        results = results.assign(generator=generator)
-    require_columns(results, ["qid", "query", "text", "generator"], "AlpacaEval")
-    if results.empty:
-        raise ValueError("there are no responses: the results are empty")
-    results = results if "score" in results else results.assign(score=0.0)
-    parts = [rank_results(part) for _, part in results.groupby("generator", sort=False)]
-    return pd.concat([part[part["rank"] == 0] for part in parts], ignore_index=True)
-
-
-def _baseline(rows: Sequence[Mapping[str, Any]], name: str | None) -> str:
-    pairs = [(str(row["generator_1"]), str(row["generator_2"])) for row in rows]
-    if name is not None:
-        return name
-    always = set(pairs[0]).intersection(*pairs)
-    first = {pair[0] for pair in pairs}
-    for candidates in (always, always & first if len(first) == 1 else set()):
-        if len(candidates) == 1:
-            return candidates.pop()
-    raise ValueError(
-        f"which generator is the baseline cannot be told from {', '.join(sorted(set().union(*pairs))[:6])}: name it"
-        " as baseline"
-    )
-
-
-def _recorded_preference(value: Any, place: str) -> float:
-    """P(output_2 beats output_1), NaN without a verdict."""
-    if value is None or (isinstance(value, float) and np.isnan(value)):
-        return np.nan
-    if not isinstance(value, int | float) or isinstance(value, bool) or not (value == 0 or 1 <= value <= 2):
-        raise ValueError(f"{place}: preference must be from 1 to 2, got {value!r}")
-    return 0.5 if value == 0 else float(value) - 1
-
-
-def _numbered(frame: pd.DataFrame) -> NDArray[np.int64]:
-    """Numbers of instructions as they first occur; one that a system met twice is two."""
-    occurrence = frame.groupby(["file", "model", "instruction"]).cumcount()
-    return pd.factorize(pd.MultiIndex.from_arrays([frame["instruction"], occurrence]))[0]
-
-
-def _with_lengths(frame: pd.DataFrame) -> pd.DataFrame:
-    """Lengths in characters. An empty response counts one, so that it is a length like others."""
-    frame = frame.assign(
-        length=frame["output"].str.len().clip(lower=1),
-        reference_length=frame["reference"].str.len().clip(lower=1),
-    )
-    return frame[[*JUDGEMENT_COLUMNS, *(column for column in frame if column not in JUDGEMENT_COLUMNS)]]
-
-
-# --- Evaluations -------------------------------------------------------------------------------------------------
+def evaluate_recorded(recorded: Recorded) -> pd.DataFrame:
+    """`evaluate_outputs` on files: AlpacaEval's model outputs, or results of `larpo-ir generate` or `rerank`."""
+    _, first = next(read_records(recorded.results), ("", {}))
+    is_published = first.keys() & {"instruction", "output"} and "qid" not in first
+    results = read_outputs(recorded.results) if is_published else read_results(recorded.results)
+    return evaluate_outputs(results, recorded.data, recorded.judge, recorded.output)
 
 
 def judge_outputs(
-    outputs: pd.DataFrame, references: pd.DataFrame | PathLike, judge: Judge, model: str | None = None
+    outputs: pd.DataFrame, references: pd.DataFrame | PathLike, judge: Compare, model: str | None = None
 ) -> pd.DataFrame:
     """Have responses compared with the reference's.
 
@@ -262,7 +86,7 @@ def judge_outputs(
 def evaluate_outputs(
     results: pd.DataFrame,
     references: pd.DataFrame | PathLike,
-    judge: Judge,
+    judge: Compare,
     output: PathLike,
     *,
     model: str | None = None,
@@ -305,7 +129,7 @@ def evaluate_outputs(
         # What is on record needs no second one, which would not tell the systems apart.
         is_recorded = isinstance(judge, RecordedJudge)
         judgements = _judged(
-            pairs, judge if is_recorded else _Remembering(judge, folder / "verdicts.jsonl", batch_size)
+            pairs, judge if is_recorded else RememberingJudge(judge, folder / "verdicts.jsonl", batch_size)
         )
         board = leaderboard(judgements, others, difficulty)
         write_annotations(judgements, folder / "annotations.json")
@@ -343,18 +167,10 @@ def _write_leaderboard(board: pd.DataFrame, folder: Path) -> None:
     write_atomically(folder / "leaderboard.tex", latex_table(shown, caption, "tab:alpaca-eval"))
 
 
-def _judged(pairs: pd.DataFrame, judge: Callable[[pd.DataFrame], pd.Series[float]]) -> pd.DataFrame:
+def _judged(pairs: pd.DataFrame, judge: Compare) -> pd.DataFrame:
     asked = pairs.rename(columns={"instruction": "query", "output": "text"})
-    preference = _verdicts(judge, asked)
-    return _with_lengths(pairs.assign(preference=preference, annotator=repr(judge)))
-
-
-def _verdicts(judge: Callable[[pd.DataFrame], pd.Series[float]], asked: pd.DataFrame) -> NDArray[np.float64]:
-    preferences = np.asarray(judge(asked), dtype=float)
-    if preferences.shape != (len(asked),):
-        raise ValueError(f"{judge!r} gave {preferences.size} preferences for {len(asked)} responses")
-    check_preferences(preferences, f"preferences of {judge!r}")
-    return preferences
+    preference = verdicts(judge, asked)
+    return with_lengths(pairs.assign(preference=preference, annotator=repr(judge)))
 
 
 def _paired(outputs: pd.DataFrame, references: pd.DataFrame | PathLike, model: str | None) -> pd.DataFrame:
@@ -372,7 +188,7 @@ def _paired(outputs: pd.DataFrame, references: pd.DataFrame | PathLike, model: s
                 " 0; give the responses with their column query"
             )
         outputs = outputs.assign(query=outputs["qid"].astype(str).map(places))
-    first = _first_ranked(outputs, model)
+    first = first_ranked(outputs, model)
     wrong = first["text"].map(lambda text: not isinstance(text, str))
     if wrong.any():
         raise ValueError(f"the response to query {first.loc[wrong, 'qid'].iloc[0]} has no text")
@@ -414,43 +230,3 @@ def _reference_frame(references: pd.DataFrame | PathLike) -> pd.DataFrame:
             "reference_model": names,
         }
     )
-
-
-class _Remembering:
-    """A judge that asks another in batches, writes each verdict down, and asks for none twice."""
-
-    def __init__(self, judge: Judge, path: Path, batch_size: int) -> None:
-        self.judge, self.path, self.batch_size = judge, path, batch_size
-
-    def __repr__(self) -> str:
-        return repr(self.judge)
-
-    def __call__(self, frame: pd.DataFrame) -> pd.Series[float]:
-        known = self._read()
-        keys = [_key(*texts) for texts in frame[["query", "text", "reference"]].itertuples(index=False)]
-        waiting = list({key: row for row, key in enumerate(keys) if key not in known}.values())
-        for start in range(0, len(waiting), self.batch_size):
-            rows = waiting[start : start + self.batch_size]
-            verdicts = _verdicts(self.judge, frame.iloc[rows].reset_index(drop=True))
-            new = {keys[row]: float(verdict) for row, verdict in zip(rows, verdicts, strict=True)}
-            lines = [json.dumps({"key": key, "preference": preference}) for key, preference in new.items()]
-            with self.path.open("a", encoding="utf-8") as file:
-                # Begins a line of its own, whatever a crash has left.
-                file.write("\n" + "\n".join(lines) + "\n")
-            known |= new
-        return pd.Series([known[key] for key in keys], index=frame.index, dtype=float)
-
-    def _read(self) -> dict[str, float]:
-        """Verdicts by key; a line that a crash has cut short is passed over."""
-        verdicts = {}
-        for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []:
-            try:
-                row = json.loads(line or "{}")
-                verdicts[row["key"]] = float(row["preference"])
-            except (ValueError, TypeError, LookupError, RecursionError):
-                continue
-        return verdicts
-
-
-def _key(*texts: str) -> str:
-    return hashlib.blake2b(json.dumps(texts).encode(), digest_size=16).hexdigest()

@@ -37,13 +37,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit, softmax
 
+from larpo_ir.data.annotations import JUDGEMENT_COLUMNS
 from larpo_ir.data.results import require_columns
 
 logger = logging.getLogger("larpo_ir")
 
 Floats: TypeAlias = NDArray[np.float64]
-
-JUDGEMENT_COLUMNS = ["model", "instruction_id", "preference", "length", "reference_length"]
 
 # Means and standard deviations of the normal priors above; those of θ, φ and ψ are around the common mean.
 SPREAD = {"theta": 4.5, "phi": 0.3, "psi": 0.5}
@@ -168,7 +167,7 @@ def given_difficulty(
             " number for every instruction_id"
         )
     try:
-        values = table.loc[instructions].to_numpy(dtype=float)
+        values = np.asarray(table.loc[instructions], dtype=float)
     except (TypeError, ValueError):
         raise ValueError("difficulty must be numbers by instruction_id") from None
     if not np.isfinite(values).all():
@@ -228,7 +227,7 @@ class _Fit:
             weight[:, None] * expit(self.theta + place[:, None] * self.psi)
             for place, weight in zip(self.places.T, self.posterior.T, strict=True)
         )
-        return 100 * (wins * table.judged).sum(0) / table.judged.sum(0)
+        return np.asarray(100 * (wins * table.judged).sum(0) / table.judged.sum(0))
 
 
 def _standardised(values: Floats) -> Floats:

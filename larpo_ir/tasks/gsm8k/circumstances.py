@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import TypeAlias
 
 _PARENTHESES = re.compile(r"\(([^()\n]{1,160})\)")
 _ASIDE = re.compile(
@@ -52,7 +53,7 @@ _AGAIN = re.compile(
     r"(?: (?:about|exactly|only|just))? [$(*]{0,3}\Z"
 )
 
-Numbers = Sequence[re.Match[str]]
+Numbers: TypeAlias = Sequence[re.Match[str]]
 
 
 def _without_aside(match: re.Match[str]) -> str:

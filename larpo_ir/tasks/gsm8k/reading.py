@@ -1,11 +1,11 @@
-r"""Which number of a text is its answer: marks by their strength, and what counts where there is none."""
+r"""The number of a text that is its answer: behind the strongest mark, or, without a mark, by its place."""
 
 from __future__ import annotations
 
 import re
 from fractions import Fraction
 
-from larpo_ir.tasks.gsm8k.circumstances import answering, is_result, says_it_again, without_asides
+from larpo_ir.tasks.gsm8k.circumstances import Numbers, answering, is_result, says_it_again, without_asides
 from larpo_ir.tasks.gsm8k.numerals import NUMBER, NUMBER_AHEAD, OPERATOR, chain, number, resolve
 from larpo_ir.tasks.gsm8k.spelling import grouped, plain
 
@@ -139,22 +139,28 @@ def _unmarked(text: str) -> Fraction | None:
     if not chains:
         return None
     chains = [found for found in chains if not _denied(text, found.start())] or chains
-    last = chains[-1]
-    line_start, line_end = text.rfind("\n", 0, last.start()) + 1, text.find("\n", last.end())
-    if bold := _last(_bold, text[line_start : line_end if line_end >= 0 else len(text)]):
+    if bold := _last(_bold, _line_of(text, chains[-1])):
         return resolve(chain.match(bold.string, bold.end()))
-    begun = _last(_sentence_end, text[: last.start()])
-    sentence = [found for found in chains if begun is None or found.start() >= begun.end()]
+    sentence = _from_boundary(_sentence_end, text, chains, chains[-1])
     last = answering(text, sentence)
-    boundary = _last(_clause_end, text[: last.start()])
-    clause = [
-        found for found in sentence
-        if found.end() <= last.end() and (boundary is None or found.start() >= boundary.end())
-    ]  # fmt: skip
     if says_it_again(text, last):
         return resolve(last)
-    equations = [found for found in clause if is_result(text, found)]
+    clause = _from_boundary(_clause_end, text, sentence, last)
+    equations = [found for found in clause if found.end() <= last.end() and is_result(text, found)]
     return next((v for found in reversed(equations) if (v := resolve(found)) is not None), resolve(last))
+
+
+def _line_of(text: str, found: re.Match[str]) -> str:
+    end = text.find("\n", found.end())
+    return text[text.rfind("\n", 0, found.start()) + 1 : end if end >= 0 else len(text)]
+
+
+def _from_boundary(
+    boundary: re.Pattern[str], text: str, chains: Numbers, last: re.Match[str]
+) -> list[re.Match[str]]:
+    """Those that begin behind the last boundary before `last`."""
+    begun = _last(boundary, text[: last.start()])
+    return [found for found in chains if begun is None or found.start() >= begun.end()]
 
 
 def _chains(text: str) -> list[re.Match[str]]:

@@ -27,8 +27,17 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from larpo_ir.tasks.mixeval.answers import answers_with
-from larpo_ir.tasks.mixeval.choices import LETTERS, chosen_option
-from larpo_ir.tasks.mixeval.items import ASK, FREE_FORM, MULTIPLE_CHOICE, TYPES, load, read_responses
+from larpo_ir.tasks.mixeval.choices import chosen_option
+from larpo_ir.tasks.mixeval.items import (
+    ASK,
+    FREE_FORM,
+    MULTIPLE_CHOICE,
+    TYPES,
+    load,
+    read_published,
+    read_responses,
+)
+from larpo_ir.tasks.mixeval.letters import LETTERS
 
 if TYPE_CHECKING:
     from larpo_ir.models.generators import ResponseGenerator
@@ -42,7 +51,9 @@ __all__ = [
     "TYPES",
     "answers_with",
     "chosen_option",
+    "counts",
     "load",
+    "read_published",
     "read_responses",
     "score",
 ]
@@ -63,6 +74,21 @@ def score(items: pd.DataFrame, parser: ResponseGenerator | None = None) -> pd.Da
     said = {} if parser is None else _ask(parser, rows)
     graded = [_by_parser(row, said.get(str(row["qid"]))) or _by_rules(row) for row in rows]
     return items.assign(**pd.DataFrame(graded, columns=["answer", "score", "read_by"], index=items.index))
+
+
+def counts(graded: pd.DataFrame) -> dict[str, int]:
+    """Numbers of graded responses: those to multiple-choice items that choose no option, and the readers of all.
+
+    By the rules a free-form response is either right, its `answer` being the target that it gives, or wrong, with no
+    `answer`: it has been read all the same.
+    """
+    to_choose = graded["response"].notna() & (graded["type"] == MULTIPLE_CHOICE)
+    readers = graded["read_by"].value_counts()
+    return {
+        "num_without_choice": int((to_choose & graded["answer"].isna()).sum()),
+        "num_read_by_judge": int(readers.get("parser", 0)),
+        "num_read_by_rules": int(readers.get("rules", 0)),
+    }
 
 
 Graded = tuple[str | None, float, str | None]
@@ -102,7 +128,7 @@ _CHOICE = re.compile(
 
 
 def _ask(parser: ResponseGenerator, rows: list[dict[str, Any]]) -> dict[str, str]:
-    """What the parser says of each response, by qid."""
+    """The parser's reply to the question about each response, by qid."""
     topics = [
         {"qid": row["qid"], "query": _parse_prompt(row)} for row in rows if isinstance(row["text"], str)
     ]

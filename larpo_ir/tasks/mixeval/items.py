@@ -7,6 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pandas as pd
 
 from larpo_ir.data.json_text import read_value
 from larpo_ir.data.records import Located
-from larpo_ir.tasks.mixeval.choices import LETTERS
+from larpo_ir.tasks.mixeval.letters import LETTERS
 
 logger = logging.getLogger("larpo_ir")
 
@@ -146,3 +147,15 @@ def read_responses(records: Iterable[Located], topics: pd.DataFrame) -> pd.DataF
             "none of the recorded responses is to one of these items; give the items they are to"
         )
     return pd.DataFrame({"qid": list(found), "text": list(found.values()), "rank": 0})
+
+
+def read_published(records: Iterable[Located], topics: pd.DataFrame) -> pd.DataFrame | None:
+    """Responses by `read_responses`; None where the first record is not in the form that MixEval publishes.
+
+    MixEval publishes responses to its two kinds of items in a file each, with the items' own ids.
+    """
+    records = iter(records)
+    start = list(islice(records, 1))
+    if not start or "response" not in start[0][1] or "qid" in start[0][1]:
+        return None
+    return read_responses(chain(start, records), topics)
