@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
+# The package is named and `LarPOConfig` is not, so that reading settings does not load torch and transformers.
+import larpo_ir.training
 from larpo_ir.data.negatives import BestWorst, Sampler, TopBottom, get_sampler
 from larpo_ir.data.options import folder, like_the_default, mapping, number, one_of, whole
-from larpo_ir.objectives import get_objective
-from larpo_ir.training.config import LarPOConfig
+from larpo_ir.data.settings import described, documented
 
 MEMORIES = ("current", "previous", "all")
 REFERENCES = ("behavior", "initial")
@@ -21,56 +22,113 @@ PAPER_SAMPLERS: dict[str, Sampler] = {
     "larpo_lambdarank": TopBottom(2, 2),
     "larpo_listmle": TopBottom(2, 2),
 }
+# Whole numbers, each with the least value that it may have.
+LEAST = {"iterations": 1, "num_candidates": 1, "eval_samples": 1, "seed": 0}
 
 
+@documented
 @dataclass
 class AlignConfig:
-    """Settings of `align`.
+    """Settings of `align`. Raises `ValueError` for unknown names (listing the choices) and numbers out of range."""
 
-    **Loop.** `iterations`; `prompts_per_iteration` (None: all, every iteration); `num_candidates` per prompt;
-    `temperatures`: one number, or one entry per iteration (the last repeats), an entry being a number or several
-    to share among a prompt's candidates.
-
-    **Lists.** `memory`: which iterations' candidates are merged, `current`, `previous` (and current), `all`,
-    or a number of earlier iterations. `sampler`: how a training list is selected, by object or by name; None
-    takes the paper's for the objective (`PAPER_SAMPLERS`, otherwise best against worst).
-
-    **Objective.** `objective` and its `objective_parameters` (`beta`, …). `reference`: π_ref is the policy at the
-    start of the iteration (`behavior`, the paper's) or the one before any alignment (`initial`).
-
-    **Training.** `training`: any field of `LarPOConfig`, such as `learning_rate`, `num_train_epochs`,
-    `per_device_train_batch_size` (lists, not responses), anew in every iteration.
-
-    **Evaluation.** `eval_samples` at `eval_temperature` per held-out prompt; `correct_at`: the reward from which
-    a response counts as correct (None: 1 if all rewards are 0 or 1, otherwise accuracy and Pass@N are null).
-    `evaluate`: after `each` iteration, or, cheaper, before alignment and after the `last` alone.
-
-    Raises `ValueError` for unknown names (listing the choices) and numbers out of range.
-    """
-
-    output_dir: str = "runs/align"
-    objective: str = "larpo_lambdarank"
-    objective_parameters: dict[str, Any] = field(default_factory=dict)
-    iterations: int = 3
-    prompts_per_iteration: int | None = None
-    num_candidates: int = 10
-    temperatures: float | list[float | list[float]] = 1.0
-    sampler: Sampler | str | None = None
-    memory: int | str = "all"
-    reference: Literal["behavior", "initial"] = "behavior"
-    training: dict[str, Any] = field(default_factory=dict)
-    eval_samples: int = 16
-    eval_temperature: float = 1.0
-    correct_at: float | None = None
-    evaluate: Literal["each", "last"] = "each"
-    seed: int = 0
-    task: str = ""
+    output_dir: str = field(default="runs/align", metadata=described("Run", "folder of the alignment run"))
+    objective: str = field(
+        default="larpo_lambdarank",
+        metadata=described(
+            "Objective", "name of the objective; `larpo-ir objectives` prints them with their formulas"
+        ),
+    )
+    objective_parameters: dict[str, Any] = field(
+        default_factory=dict,
+        metadata=described(
+            "Objective",
+            "parameters of the objective by name, such as beta; those left out keep the objective's defaults",
+        ),
+    )
+    iterations: int = field(
+        default=3,
+        metadata=described("Loop", "number of iterations: sample, rank, select lists, train, measure"),
+    )
+    prompts_per_iteration: int | None = field(
+        default=None,
+        metadata=described(
+            "Loop",
+            "number of prompts of an iteration, drawn at random until all were used, and then anew; by default all",
+        ),
+    )
+    num_candidates: int = field(
+        default=10, metadata=described("Loop", "number of responses sampled per prompt and iteration")
+    )
+    temperatures: float | list[float | list[float]] = field(
+        default=1.0,
+        metadata=described(
+            "Loop",
+            "sampling temperature: one number, or a list with an entry per iteration, of which the last repeats. An"
+            " entry is a number, or several that a prompt's candidates share in turn; 0 is greedy decoding",
+        ),
+    )
+    sampler: Sampler | str | None = field(
+        default=None,
+        metadata=described(
+            "Lists",
+            "rule that selects a training list from a prompt's candidates, by class or by name; by default the"
+            " paper's for the objective (1 best and 3 worst for larpo_contrastive, 2 and 2 for larpo_lambdarank and"
+            " larpo_listmle), and for any other objective the best against the worst",
+        ),
+    )
+    memory: int | str = field(
+        default="all",
+        metadata=described(
+            "Lists",
+            "iterations whose candidates are merged: current; previous, which includes the current one; all; or the"
+            " number of earlier iterations",
+        ),
+    )
+    reference: Literal["behavior", "initial"] = field(
+        default="behavior",
+        metadata=described(
+            "Objective",
+            "policy that is π_ref: behavior is the policy at the start of the iteration, as in the paper; initial is"
+            " the one before any alignment",
+        ),
+    )
+    training: dict[str, Any] = field(
+        default_factory=dict,
+        metadata=described(
+            "Training",
+            "fields of LarPOConfig by name, such as learning_rate, num_train_epochs and per_device_train_batch_size"
+            " (which counts lists, not responses); every iteration trains with them anew",
+        ),
+    )
+    eval_samples: int = field(
+        default=16, metadata=described("Evaluation", "number of responses sampled per held-out prompt")
+    )
+    eval_temperature: float = field(
+        default=1.0, metadata=described("Evaluation", "sampling temperature of these responses")
+    )
+    correct_at: float | None = field(
+        default=None,
+        metadata=described(
+            "Evaluation",
+            "reward from which a response counts as correct; by default 1 where all rewards are 0 or 1, and otherwise"
+            " accuracy and Pass@N are null",
+        ),
+    )
+    evaluate: Literal["each", "last"] = field(
+        default="each",
+        metadata=described(
+            "Evaluation",
+            "when held-out prompts are measured: each is after every iteration; last, which is cheaper, is before"
+            " alignment and after the last iteration",
+        ),
+    )
+    seed: int = field(default=0, metadata=described("Run", "seed of sampling, selection and training"))
+    task: str = field(default="", metadata=described("Run", "name of the task, for reports alone"))
 
     def __post_init__(self) -> None:
         self.output_dir = folder(self.output_dir, "output_dir")
-        for name in ("iterations", "num_candidates", "eval_samples"):
-            whole(getattr(self, name), name, 1)
-        whole(self.seed, "seed", 0)
+        for name, least in LEAST.items():
+            whole(getattr(self, name), name, least)
         if self.prompts_per_iteration is not None:
             whole(self.prompts_per_iteration, "prompts_per_iteration", 1)
         number(self.eval_temperature, "eval_temperature", 0)
@@ -86,7 +144,14 @@ class AlignConfig:
         one_of(self.reference, "reference", REFERENCES)
         self._check_temperatures()
         self._check_objective()
-        fields = {option.name: option for option in dataclasses.fields(LarPOConfig)}
+        self._check_training()
+        if isinstance(self.sampler, str):
+            self.sampler = get_sampler(self.sampler)
+        self.training_arguments(0, Path(self.output_dir))
+
+    def _check_training(self) -> None:
+        """Fields of `LarPOConfig` with values of their kinds; a number in quotes becomes one."""
+        fields = {option.name: option for option in dataclasses.fields(larpo_ir.training.LarPOConfig)}
         unknown = set(mapping(self.training, "training")) - set(fields)
         if unknown:
             raise ValueError(
@@ -98,12 +163,11 @@ class AlignConfig:
         }
         if "chat" in self.training:
             raise ValueError("training.chat is said by the generator here: give it generator.chat")
-        if isinstance(self.sampler, str):
-            self.sampler = get_sampler(self.sampler)
-        self.training_arguments(0, Path(self.output_dir))
 
     def _check_objective(self) -> None:
         """Numbers where the objective has numbers; unknown names are refused by the objective itself."""
+        from larpo_ir.objectives import get_objective
+
         mapping(self.objective_parameters, "objective_parameters")
         defaults = get_objective(self.objective).parameters
         for name, value in self.objective_parameters.items():
@@ -126,11 +190,13 @@ class AlignConfig:
         return cast("Sampler", self.sampler)  # a name has become an object when the settings were checked
 
     def temperature(self, iteration: int) -> float | list[float]:
+        """Sampling temperature of an iteration, or the several that its candidates share."""
         if not isinstance(self.temperatures, list):
             return self.temperatures
         return self.temperatures[min(iteration, len(self.temperatures) - 1)]
 
-    def training_arguments(self, iteration: int, directory: Path) -> LarPOConfig:
+    def training_arguments(self, iteration: int, directory: Path) -> larpo_ir.training.LarPOConfig:
+        """Settings of the trainer in an iteration, whose checkpoints and logs go to `directory`."""
         parameters = {"beta": None, **self.objective_parameters}
         ours = {
             "output_dir": str(directory),
@@ -140,4 +206,6 @@ class AlignConfig:
             "seed": self.seed + iteration,
             "chat": False,  # prompts of the lists are already what the generator asked, a chat or not
         }
-        return LarPOConfig(**{"save_strategy": "no", "report_to": "none", **self.training, **ours})
+        return larpo_ir.training.LarPOConfig(
+            **{"save_strategy": "no", "report_to": "none", **self.training, **ours}
+        )

@@ -1,31 +1,44 @@
-"""Programs of several commands: options come from the signatures of what they call; YAML by `--config`."""
+"""Programs of several commands: options come from the signatures of what they call; YAML by `--config`.
+
+A program is a table of commands and one line, `main = partial(run, "program", COMMANDS)`. The module of a command is
+imported when that command is given. `--help` reads the types of its options, so that their modules should be light.
+"""
 
 from __future__ import annotations
 
 import importlib
 import inspect
-import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias, get_args, get_type_hints
+from typing import Any, NamedTuple, TypeAlias
 
+from larpo_ir.cli.arguments import files_first, lists_as_json
+from larpo_ir.cli.complaints import in_short
 from larpo_ir.data.console import plain_output
 
-# command -> (one line of help, where its options come from, what runs: a function, or the "same")
-Commands: TypeAlias = Mapping[str, tuple[str, str, Callable[..., None] | str]]
+
+class Command(NamedTuple):
+    """A command: its line of help, and the functions or classes behind it, each as `module:name`.
+
+    `options`: the function or class whose signature gives the options. `call`: the function that is called with them,
+    or "same".
+    """
+
+    line: str
+    options: str
+    call: str = "same"
+
+
+Commands: TypeAlias = Mapping[str, tuple[str, str, str]]
 
 
 def run(program: str, commands: Commands, arguments: Sequence[str] | None = None) -> None:
     """Run a program of several commands. Exits 0, 2 with one clear line on bad input, or 130 when interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(f"usage: {program} COMMAND [options]\n")
-        width = 2 + max(map(len, commands))
-        print("\n".join(f"  {name:{width}}{line}" for name, (line, _, _) in commands.items()))
-        print(f"\n{program} COMMAND --help tells its options; --config FILE reads them from YAML.")
+        _print_commands(program, commands)
         raise SystemExit(0)
     if arguments[0] == "--version":
         from larpo_ir import __version__
@@ -33,12 +46,15 @@ def run(program: str, commands: Commands, arguments: Sequence[str] | None = None
         print(__version__)
         raise SystemExit(0)
     with one_line_errors():
-        _run(program, commands, arguments[0], arguments[1:])
+        _run_command(program, commands, arguments[0], arguments[1:])
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """What bad input raises, as one line: exits 2, or 130 when interrupted. `LARPO_DEBUG=1` shows where it was."""
+    """Print an error of bad input as one line and exit 2, or 130 when interrupted.
+
+    `LARPO_DEBUG=1` shows the traceback.
+    """
     try:
         yield
     except KeyboardInterrupt:
@@ -55,9 +71,8 @@ def parser_of(program: str, commands: Commands, command: str) -> Any:
     """The parser of a command's options, made from the signature of what the command calls."""
     from jsonargparse import ArgumentParser
 
-    line, home, _ = commands[command]
-    module, name = home.split(":")
-    component = getattr(importlib.import_module(module), name)
+    line, options, _ = commands[command]
+    component = _imported(options)
     parser = ArgumentParser(prog=f"{program} {command}", description=line, exit_on_error=False)
     parser.add_argument("--config", action="config", help="read options from a YAML file")
     positional = _positional(component)
@@ -68,119 +83,49 @@ def parser_of(program: str, commands: Commands, command: str) -> Any:
     return parser
 
 
-def _positional(component: Callable[..., Any]) -> list[str]:
-    """Arguments that a function takes by position alone: the command line does so, too."""
-    parameters = inspect.signature(component).parameters.values()
-    return [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_ONLY]
+def _print_commands(program: str, commands: Commands) -> None:
+    print(f"usage: {program} COMMAND [options]\n")
+    width = 2 + max(map(len, commands))
+    print("\n".join(f"  {name:{width}}{line}" for name, (line, _, _) in commands.items()))
+    print(f"\n{program} COMMAND --help tells its options; --config FILE reads them from YAML.")
 
 
-def _run(program: str, commands: Commands, command: str, arguments: list[str]) -> None:
+def _run_command(program: str, commands: Commands, command: str, arguments: list[str]) -> None:
     if command not in commands:
         raise ValueError(f"unknown command {command!r}; choose one of {', '.join(commands)}")
     plain_output()
     sys.path.append(os.getcwd())  # a reward of the user's own lies in the folder where the command is given
-    from jsonargparse import ArgumentError
-
-    parser = parser_of(program, commands, command)
-    try:
-        arguments = _lists_as_json(_files_first(arguments), parser)
-        given = parser.instantiate(parser.parse_args(arguments))
-    except (ArgumentError, ValueError) as error:
-        raise ValueError(_in_short(str(error), commands[command][1])) from error
-    except (TypeError, AttributeError) as error:  # a value of a kind that nobody expects at that place
-        raise ValueError(f"{command}: an option has a value of the wrong kind: {error}") from error
-    _, home, action = commands[command]
-    module, name = home.split(":")
-    call = getattr(importlib.import_module(module), name) if isinstance(action, str) else action
-    options = given.as_dict()
-    options.pop("config", None)
-    positional = [options.pop(name) for name in _positional(getattr(importlib.import_module(module), name))]
-    call(*positional, **options)
+    _, options, call = commands[command]
+    given = _given(parser_of(program, commands, command), command, arguments, _imported(options))
+    given.pop("config", None)
+    positional = [given.pop(name) for name in _positional(_imported(options))]
+    _imported(options if call == "same" else call)(*positional, **given)
     from larpo_ir.models.distributed import leave
 
     leave()
 
 
-def _files_first(arguments: list[str]) -> list[str]:
-    """`--config FILE` before everything else: what the command line says counts, wherever it says it.
+def _given(parser: Any, command: str, arguments: list[str], component: Callable[..., Any]) -> dict[str, Any]:
+    """Values of a command's options, with objects made of those that name classes."""
+    from jsonargparse import ArgumentError
 
-    >>> _files_first(["--seeds", "1", "--config", "a.yaml"])
-    ['--config', 'a.yaml', '--seeds', '1']
-    """
-    files: list[str] = []
-    rest: list[str] = []
-    words = iter(arguments)
-    for word in words:
-        if word == "--config":
-            files += [word, *(value for value in [next(words, None)] if value is not None)]
-        else:
-            (files if word.startswith("--config=") else rest).append(word)
-    return [*files, *rest]
+    try:
+        options = parser.parse_args(lists_as_json(files_first(arguments), parser))
+        return dict(parser.instantiate(options).as_dict())
+    except (ArgumentError, ValueError) as error:
+        raise ValueError(in_short(str(error), component)) from error
+    except (TypeError, AttributeError) as error:  # a value of a kind that nobody expects at that place
+        raise ValueError(f"{command}: an option has a value of the wrong kind: {error}") from error
 
 
-def _lists_as_json(arguments: list[str], parser: Any) -> list[str]:
-    """`--losses dpo ipo` as `--losses=["dpo", "ipo"]`: what the parser reads for options that take names."""
-    takes_list = {
-        name
-        for action in parser._actions
-        if re.search(r"(list|Sequence)\[str\]", str(getattr(action, "_typehint", "")))
-        for name in action.option_strings
-    }
-    result: list[str] = []
-    position = 0
-    while position < len(arguments):
-        name, equals, value = arguments[position].partition("=")
-        if name not in takes_list:
-            name, equals = arguments[position], ""
-        position += 1
-        values = [value] if equals else []
-        while name in takes_list and position < len(arguments) and not arguments[position].startswith("--"):
-            values.append(arguments[position])
-            position += 1
-        if values and values != ["null"] and not values[0].startswith("["):
-            result.append(f"{name}={json.dumps(values)}")
-        else:
-            result += [name, *values]
-    return result
+def _imported(name: str) -> Callable[..., Any]:
+    """The function or class that `module:name` says."""
+    module, name = name.split(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
 
 
-# Lines in which the parser tells what it tried, not what is wrong.
-_TRIED = re.compile(
-    r"Does not validate against|Subtypes: |Errors:|Expected a <class 'NoneType'>|Given value type: "
-    r"|Given value: (NestedArg|Namespace)\("
-    r"|Problem with given class_path 'larpo_ir.models.ResponseGenerator'"
-    r"|Import path .*does not correspond to a subclass of Generator$"
-    r"|Import path \S+Judge does not correspond to a subclass of ResponseGenerator$"
-    r"|Import path \S+Generator does not correspond to a subclass of Judge$"
-)
-
-
-def _in_short(error: str, home: str) -> str:
-    """What a parser says is wrong, in one line; where it knows no class of a name, the names that it knows."""
-    lines = (line.strip().removeprefix("- ") for line in error.split("\n"))
-    line = " ".join(dict.fromkeys(line for line in lines if not _TRIED.match(line))) or error
-    unknown = re.fullmatch(
-        r'Parser key "(\w+)": Expected a dot import path string: (\S+)( Given value: \S+)?', line
-    )
-    if unknown is None:
-        return line
-    key, name = unknown.group(1, 2)
-    return f"{key}: unknown class {name!r}; choose one of {', '.join(_classes(home, key))}, or give an import path"
-
-
-def _classes(home: str, key: str) -> list[str]:
-    """Names of the classes that an option may be given as."""
-    module, name = home.split(":")
-    asked: Any = get_type_hints(getattr(importlib.import_module(module), name))[key]
-    found = [
-        kind for kind in get_args(asked) or (asked,) if isinstance(kind, type) and kind is not type(None)
-    ]
-    for kind in found:
-        found += set(type.__subclasses__(kind)).difference(found)
-    return sorted(kind.__name__ for kind in found if _can_be_named(kind))
-
-
-def _can_be_named(kind: type) -> bool:
-    """Whether a class is one to import and to make objects of."""
-    is_abstract = any(getattr(getattr(kind, name, None), "__isabstractmethod__", False) for name in dir(kind))
-    return not is_abstract and getattr(sys.modules[kind.__module__], kind.__name__, None) is kind
+def _positional(component: Callable[..., Any]) -> list[str]:
+    """Arguments that a function takes by position alone: the command line does so, too."""
+    parameters = inspect.signature(component).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_ONLY]

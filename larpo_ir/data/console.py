@@ -11,7 +11,7 @@ logger = logging.getLogger("larpo_ir")
 
 
 def announce(message: str) -> None:
-    """Say something that must not go unnoticed: by the log, or where that is silent, as in Python, on stderr."""
+    """Show a message that must not go unnoticed: in the log, or on stderr where the log is silent, as in Python."""
     if logger.isEnabledFor(logging.INFO):
         logger.info(message)
     else:
@@ -19,21 +19,35 @@ def announce(message: str) -> None:
 
 
 def plain_output() -> None:
-    """Plain lines for people: our own messages, no library's housekeeping."""
+    """Show our own messages as plain lines, and no library's housekeeping."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault(
-        "OMP_WAIT_POLICY", "PASSIVE"
-    )  # threads that spin ruin a machine that others use, too
+    # Threads that spin ruin a machine that others use, too.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if os.environ.get("RANK", "0") != "0":  # of the processes of a launch the first speaks
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("larpo_ir").setLevel(logging.INFO)
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     warnings.filterwarnings("ignore", module=r"torch\..*|transformers\..*|trl\..*|pyterrier\..*")
-    import datasets
-    from transformers.utils import logging as transformers_logging
+    quiet_libraries(progress=sys.stderr.isatty())
 
-    transformers_logging.set_verbosity_error()
-    if not sys.stderr.isatty():
+
+def quiet_libraries(progress: bool) -> None:
+    """Errors alone from transformers, and no progress bars of transformers, datasets and the hub without `progress`.
+
+    A library that is not loaded yet will read the environment, so that a command which needs none of them loads none.
+    """
+    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+    if not progress:
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    if "transformers" in sys.modules:
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.set_verbosity(logging.ERROR)
+        if not progress:
+            transformers_logging.disable_progress_bar()
+    if "datasets" in sys.modules and not progress:
+        import datasets
+
         datasets.disable_progress_bars()
-        transformers_logging.disable_progress_bar()

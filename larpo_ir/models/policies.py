@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from larpo_ir.data.digests import as_written, difference, digest
+from larpo_ir.data.settings import described, documented
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -62,23 +63,39 @@ def train_tokenizer(
     )
 
 
+@documented
 @dataclass
 class SmallPolicy:
-    """Recipe of a small Llama policy: tokenizer, architecture and supervised fine-tuning.
+    """Recipe of a small Llama policy: tokenizer, architecture and supervised fine-tuning."""
 
-    `context`: longest sequence in tokens; longer examples are cut. `architecture`: any other field of
-    `LlamaConfig`. `sft`: any field of TRL's `SFTConfig`, such as `num_train_epochs` and `learning_rate`.
-    """
-
-    vocab_size: int = 4096
-    hidden_size: int = 128
-    num_layers: int = 2
-    num_heads: int = 4
-    context: int = 512
-    single_digits: bool = True
-    architecture: dict[str, Any] = field(default_factory=dict)
-    sft: dict[str, Any] = field(default_factory=dict)
-    seed: int = 0
+    vocab_size: int = field(
+        default=4096,
+        metadata=described("Tokenizer", "number of tokens that are learnt from the text, at most"),
+    )
+    hidden_size: int = field(default=128, metadata=described("Architecture", "width of the hidden states"))
+    num_layers: int = field(default=2, metadata=described("Architecture", "number of layers"))
+    num_heads: int = field(
+        default=4, metadata=described("Architecture", "number of attention heads of a layer")
+    )
+    context: int = field(
+        default=512, metadata=described("Architecture", "longest sequence in tokens; longer examples are cut")
+    )
+    single_digits: bool = field(
+        default=True, metadata=described("Tokenizer", "whether each digit is a token of its own")
+    )
+    architecture: dict[str, Any] = field(
+        default_factory=dict,
+        metadata=described(
+            "Architecture", "fields of LlamaConfig by name; they count before the other options"
+        ),
+    )
+    sft: dict[str, Any] = field(
+        default_factory=dict,
+        metadata=described(
+            "Fine-tuning", "fields of TRL's SFTConfig by name, such as num_train_epochs and learning_rate"
+        ),
+    )
+    seed: int = field(default=0, metadata=described("Fine-tuning", "seed of the weights and of fine-tuning"))
 
     def build(self, texts: Iterable[str]) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
         """An untrained model and the tokenizer learnt from `texts`."""

@@ -1,4 +1,4 @@
-"""A report as files: what the loop leaves in a run's folder, and `larpo-ir report`."""
+"""Reports as files: the short one that the loop leaves in a run's folder, and the full one of `larpo-ir report`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -39,13 +41,23 @@ def write_report(directory: str | os.PathLike[str]) -> Path:
     return _write(run.path, run.title, sections, notes)
 
 
+@dataclass(frozen=True)
+class WrittenReport:
+    """A report that was written: its folder, its files, and how many of all candidate lists the page shows."""
+
+    folder: Path
+    files: list[str]
+    num_shown: int
+    num_lists: int
+
+
 def report(
     runs: list[str],
     /,
     output: str | None = None,
     measure: str | None = None,
     max_lists: int = 2000,
-) -> None:
+) -> WrittenReport:
     """Report a run, or several side by side: Markdown, LaTeX, CSV, figures and one page that needs no server.
 
     Args:
@@ -53,53 +65,69 @@ def report(
         output: folder for the report; by default `report` in the run's folder, or beside the first of several
         measure: of the comparison query by query, e.g. Pass@1; by default the first that all runs have
         max_lists: how many candidate lists the page holds, spread evenly over runs and iterations
+
+    Returns the folder, names of the files in it, and how many candidate lists there are. Reasons why runs cannot be
+    compared are logged.
     """
     if max_lists < 0:
         raise ValueError(f"max_lists must be at least 0, got {max_lists}")
     found = read_saved_runs(runs)
     measure = _measure(found, measure)
-    first = found[0].path
-    folder = Path(output) if output else (first if len(found) == 1 else first.resolve().parent) / "report"
+    folder = Path(output) if output else _default_folder(found)
     _check(folder)
 
     comparison, notes = compare_runs(found)
     notes = [note for run in found if (note := run.note())] + notes
     for note in notes:
         logger.warning(note)
-    per_query = pd.concat(
-        [run.per_query(run.last).rename_axis("qid").reset_index().assign(run=run.name) for run in found]
-    )
-    sections = [
-        parts.learning(found),
-        parts.pass_at_n(found),
-        parts.rewards(found),
-        parts.comparison(comparison, per_query, measure) if measure else None,
-        parts.diagnostics(found),
-        parts.settings(found),
-    ]
-    title = (
-        found[0].title if len(found) == 1 else f"{len(found)} runs: " + ", ".join(run.name for run in found)
-    )
+    sections = _sections(found, comparison, measure)
     candidates, total = candidate_lists(found, max_lists)
     data = browser_data(found, candidates, total)
-    path = _write(folder, title, [section for section in sections if section is not None], notes, data)
+    title = _title(found)
+    _write(folder, title, sections, notes, data)
     files = _write_tables(folder, title, sections)
     mark = {"larpo_ir": "report", "runs": [str(run.path) for run in found], "files": files}
     write_atomically(folder / MARK, json.dumps(mark, indent=2) + "\n")
-    chosen = ", spread evenly over runs and iterations" if len(data["lists"]) < total else ""
-    print(f"{len(data['lists'])} of {total} candidate lists on the page{chosen}")
-    print(f"report: {path.with_suffix('.html')}", *(folder / name for name in files), sep="\n  ")
+    return WrittenReport(folder, files, num_shown=len(data["lists"]), num_lists=total)
+
+
+def _default_folder(runs: Sequence[SavedRun]) -> Path:
+    """`report` in the folder of a single run, or beside the first of several."""
+    first = runs[0].path
+    return (first if len(runs) == 1 else first.resolve().parent) / "report"
+
+
+def _title(runs: Sequence[SavedRun]) -> str:
+    if len(runs) == 1:
+        return runs[0].title
+    return f"{len(runs)} runs: " + ", ".join(run.name for run in runs)
+
+
+def _sections(runs: Sequence[SavedRun], comparison: pd.DataFrame, measure: str | None) -> list[Section]:
+    """Sections of the full report, as far as the runs have left what they show."""
+    per_query = pd.concat(
+        [run.per_query(run.last).rename_axis("qid").reset_index().assign(run=run.name) for run in runs]
+    )
+    found = [
+        parts.learning(runs),
+        parts.pass_at_n(runs),
+        parts.rewards(runs),
+        parts.comparison(comparison, per_query, measure) if measure else None,
+        parts.diagnostics(runs),
+        parts.settings(runs),
+    ]
+    return [section for section in found if section is not None]
 
 
 def _measure(runs: Sequence[SavedRun], asked: str | None) -> str | None:
     """The measure to compare in: the one asked for, by name or printed title, or the first one that all runs have."""
     shared = [name for name in runs[0].measures if all(name in run.measures for run in runs)]
-    if asked is not None:
-        called = {word.lower(): name for name in shared for word in (parts.title_of(name), name)}
-        if asked.lower() not in called:
-            raise ValueError(f"unknown measure {asked!r}; all runs have {', '.join(shared) or 'none'}")
-        return called[asked.lower()]
-    return next((name for name in (*parts.COMPARED, *shared) if name in shared), None)
+    if asked is None:
+        return next((name for name in (*parts.COMPARED, *shared) if name in shared), None)
+    called = {word.lower(): name for name in shared for word in (parts.title_of(name), name)}
+    if asked.lower() not in called:
+        raise ValueError(f"unknown measure {asked!r}; all runs have {', '.join(shared) or 'none'}")
+    return called[asked.lower()]
 
 
 def _check(folder: Path) -> None:
@@ -118,7 +146,11 @@ def _is_report(mark: Path) -> bool:
 
 
 def _write(
-    folder: Path, title: str, sections: Sequence[Section], notes: Sequence[str], data: dict | None = None
+    folder: Path,
+    title: str,
+    sections: Sequence[Section],
+    notes: Sequence[str],
+    data: dict[str, Any] | None = None,
 ) -> Path:
     """report.md, report.html and the figures. Returns the path of report.md."""
     lines = [f"# {title}\n", *(f"{note}.\n" for note in notes)]
@@ -135,13 +167,11 @@ def _write(
     return path
 
 
-def _write_tables(folder: Path, title: str, sections: Sequence[Section | None]) -> list[str]:
+def _write_tables(folder: Path, title: str, sections: Sequence[Section]) -> list[str]:
     """report.tex and the CSV files; names of all files of the report."""
     names = ["report.html", "report.md", "report.tex"]
     tables = [f"% {' '.join(title.split())}: to be read by \\input; needs \\usepackage{{booktabs}}\n"]
     for section in sections:
-        if section is None:
-            continue
         for caption, table in section.shown.items():
             tables.append(latex_table(table, section.paper.format(caption), label(section.name, caption)))
         for name, frame in section.files.items():

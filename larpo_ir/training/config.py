@@ -3,70 +3,110 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from transformers import TrainingArguments
 
+from larpo_ir.data.settings import described, documented
 from larpo_ir.models.distributed import num_processes
 from larpo_ir.models.scoring import LAYOUTS
 from larpo_ir.objectives import Objective, get_objective
 
-if TYPE_CHECKING:
-    pass
 
-
+@documented
 @dataclass
 class LarPOConfig(TrainingArguments):
     """`TrainingArguments` and what a ranking objective needs besides.
 
-    **Objective.** `objective`: a name from `available_objectives()`. `beta`: its β; None takes the
-    objective's own default, and objectives without a β take no notice of it. `objective_parameters`: its
-    other parameters, e.g. `{"gamma": 1.0}` for SimPO.
+    Three defaults differ from transformers': `learning_rate`, `logging_steps` and `remove_unused_columns`. Every list
+    of an optimiser step weighs the same, over devices and accumulated batches, whatever is in a batch.
 
-    **Sequences.** `chat`: whether a prompt that is a string is a user turn; None: where the tokenizer has a chat
-    template, unless the string carries the template's own markers (see `larpo_ir.models.prompting`). `max_length`: tokens
-    of prompt and response together; None is the model's context. `append_eos`: whether responses given as text end
-    with EOS; responses with `completion_ids` are taken as they are. `disable_dropout`: dropout makes log π noisy
-    and unequal to the reference, so it is off (transformers trains with it on).
-
-    **Speed.** `layout`: `auto` puts a list's prompt through the model once, for all of its responses, where that is
-    exact for the model (see `larpo_ir.models.scoring`); `shared` insists on it, `plain` does without.
-    `max_tokens_per_batch`: make batches by tokens (per device, counted in the layout) and not by
-    `per_device_train_batch_size`, which counts lists. Whatever is in a batch, every list of an optimiser step weighs
-    the same, over devices and accumulated batches. `reference_cache`: a directory in which reference
-    log-probabilities are kept, by weights, tokens and precision, so that no run computes them twice.
-
-    **Defaults that differ from transformers'**: `learning_rate` 5e-7, the paper's for full-size models;
-    `logging_steps` 1; `remove_unused_columns` False, since lists are no model inputs.
+    Raises `ValueError` for unknown names (listing the choices) and numbers out of range.
     """
 
     objective: str = field(
-        default="larpo_lambdarank", metadata={"help": "A name from available_objectives()."}
+        default="larpo_lambdarank",
+        metadata=described("Objective", "Name of the objective, one of available_objectives()."),
     )
-    beta: float | None = field(default=None, metadata={"help": "The objective's β; None: its own default."})
+    beta: float | None = field(
+        default=None,
+        metadata=described(
+            "Objective",
+            "β of the objective; by default the objective's own. Objectives without a β take no notice of it.",
+        ),
+    )
     objective_parameters: dict[str, Any] | None = field(
         default=None,
-        metadata={"help": "The objective's other parameters, as a dict (JSON on the command line)."},
+        metadata=described(
+            "Objective",
+            'Other parameters of the objective by name, such as {"gamma": 1.0} for SimPO (JSON on the command line).',
+        ),
     )
     chat: bool | None = field(
         default=None,
-        metadata={"help": "Whether a string prompt is a user turn; None: where there is a chat template."},
+        metadata=described(
+            "Sequences",
+            "Whether a prompt that is a string is a user turn; by default it is one where the tokenizer has a chat"
+            " template, unless the string carries the template's own markers.",
+        ),
     )
-    max_length: int | None = field(default=None, metadata={"help": "Tokens of prompt and response together."})
-    append_eos: bool = field(default=True, metadata={"help": "Whether responses given as text end with EOS."})
-    layout: str = field(default="auto", metadata={"help": f"How lists are laid out: {', '.join(LAYOUTS)}."})
+    max_length: int | None = field(
+        default=None,
+        metadata=described(
+            "Sequences",
+            "Longest sequence in tokens, prompt and response together; by default the model's context.",
+        ),
+    )
+    append_eos: bool = field(
+        default=True,
+        metadata=described(
+            "Sequences",
+            "Whether responses given as text end with EOS; responses with completion_ids stay as they are.",
+        ),
+    )
+    layout: str = field(
+        default="auto",
+        metadata=described(
+            "Speed",
+            "How a list is laid out: auto puts its prompt through the model once for all of its responses, where that"
+            " is exact for the model; shared insists on it; plain repeats the prompt for every response.",
+        ),
+    )
     max_tokens_per_batch: int | None = field(
-        default=None, metadata={"help": "Batches of at most so many tokens, instead of so many lists."}
+        default=None,
+        metadata=described(
+            "Speed",
+            "Batches of at most so many tokens per device, counted in the layout; by default a batch is"
+            " per_device_train_batch_size lists.",
+        ),
     )
     reference_cache: str | None = field(
-        default=None, metadata={"help": "A directory in which reference log-probabilities are kept."}
+        default=None,
+        metadata=described(
+            "Speed",
+            "Folder in which the reference's log-probabilities are kept by weights, tokens and precision, so that no"
+            " run computes them twice.",
+        ),
     )
-    disable_dropout: bool = field(default=True, metadata={"help": "Switch off dropout in the policy."})
-    learning_rate: float = field(default=5e-7, metadata={"help": "Initial learning rate."})
-    logging_steps: float = field(default=1, metadata={"help": "Log every so many optimiser steps."})
+    disable_dropout: bool = field(
+        default=True,
+        metadata=described(
+            "Sequences",
+            "Whether dropout is off in the policy: it makes log π noisy and unequal to the reference.",
+        ),
+    )
+    learning_rate: float = field(
+        default=5e-7,
+        metadata=described(
+            "Training", "Initial learning rate; the default is the paper's for full-size models."
+        ),
+    )
+    logging_steps: float = field(
+        default=1, metadata=described("Training", "Number of optimiser steps between two logs.")
+    )
     remove_unused_columns: bool = field(
-        default=False, metadata={"help": "Must be False: lists are no model inputs."}
+        default=False, metadata=described("Training", "Must be false: lists are no inputs of a model.")
     )
 
     def __post_init__(self) -> None:

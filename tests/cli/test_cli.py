@@ -12,7 +12,8 @@ from datasets import load_from_disk
 
 from larpo_ir import available_losses, available_objectives
 from larpo_ir.cli import COMMANDS, main
-from larpo_ir.cli.engine import _lists_as_json, parser_of
+from larpo_ir.cli.arguments import lists_as_json
+from larpo_ir.cli.engine import parser_of
 from larpo_ir.data.topics import read_candidates
 from tests.small_models import make_model, make_reward_model, make_tokenizer
 
@@ -394,10 +395,10 @@ def test_what_is_missing_is_named(tmp_path, capsys):
 )
 def test_lists_of_names_need_no_brackets(given, expected):
     parser = parser_of("larpo-ir", COMMANDS, "align")
-    assert parser.parse_args(_lists_as_json(given, parser)).objectives == expected
+    assert parser.parse_args(lists_as_json(given, parser)).objectives == expected
 
 
 def test_numbers_stay_numbers():
     parser = parser_of("larpo-ir", COMMANDS, "align")
-    given = _lists_as_json(["--align.temperatures", "0.7"], parser)
+    given = lists_as_json(["--align.temperatures", "0.7"], parser)
     assert parser.parse_args(given).align.temperatures == 0.7
