@@ -192,7 +192,7 @@ class ResponseGenerator(pt.Transformer):
     def transform(self, topics: pd.DataFrame) -> pd.DataFrame:
         """Topics `qid, query`, each with its responses. A query id stands for one prompt, which is asked once."""
         require_columns(topics, ["qid", "query"], "a generator")
-        old = [column for column in RESULT_TYPES if column in topics and column != "prompt"]
+        old = [column for column in self.result_types if column in topics and column != "prompt"]
         topics = topics.drop(columns=old).astype({"qid": str})
         prompts = pd.Series(self.prompts(topics), index=topics.index, dtype=object)
         topics = one_prompt_each(topics.assign(prompt=prompts))
@@ -249,10 +249,10 @@ class ResponseGenerator(pt.Transformer):
             )
 
     def transform_inputs(self) -> list[list[str]]:
-        """Columns that PyTerrier's pipeline checks ask for."""
+        """The columns that topics must have, for PyTerrier's inspection."""
         return [["qid", "query"]]
 
     def transform_outputs(self, input_columns: list[str]) -> list[str]:
-        """Columns of the results, for PyTerrier's pipeline checks, which run without data."""
+        """Columns of the results, for PyTerrier's inspection, which needs no data."""
         pt.validate.columns(input_columns, includes=["qid", "query"], context=self)
-        return [*(column for column in input_columns if column not in RESULT_TYPES), *RESULT_TYPES]
+        return [*(column for column in input_columns if column not in self.result_types), *self.result_types]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 import pyterrier as pt
 from numpy.typing import NDArray
 
+from larpo_ir.rewards.columns import Needs, all_of, needs_of
 from larpo_ir.rewards.reranker import Reranker
 
 _ROW = "_ensemble_row"
@@ -91,6 +93,18 @@ class RewardEnsemble(Reranker):
         for reward in self.rewards:
             if isinstance(reward, Reranker):
                 reward.check(topics)
+
+    def transform_inputs(self) -> Needs:
+        """The columns that its rewards need, all of them together."""
+        return all_of([self.columns], *map(needs_of, self.rewards))
+
+    def transform_outputs(self, input_columns: list[str]) -> list[str]:
+        """As for every reranker; columns that one of the rewards refuses are refused."""
+        outputs = super().transform_outputs(input_columns)
+        for reward in self.rewards:
+            with suppress(pt.inspect.InspectError):  # PyTerrier cannot tell of every transformer
+                pt.inspect.transformer_outputs(reward, input_columns)
+        return outputs
 
     def score(self, results: pd.DataFrame) -> NDArray[np.float64]:
         """Weighted mean of the rewards of each row."""

@@ -10,8 +10,9 @@ import pyterrier as pt
 from larpo_ir.data.chats import Messages, clean_chat
 from larpo_ir.data.prompts import asked_in
 from larpo_ir.data.results import docno_of, rank_results, require_columns
+from larpo_ir.rewards.columns import Needs, all_of, least, needs_of, require_one
 
-# What belongs to a candidate and not to its topic; all other columns are the topic's and reach the next round.
+# Columns of a candidate and not of its topic; all other columns are the topic's and reach the next round.
 _CANDIDATE_COLUMNS = [
     "docno",
     "text",
@@ -140,12 +141,32 @@ class Refine(pt.Transformer):
         message = {**prompt[last], "content": self.template(prompt[last]["content"], draft)}
         return [*prompt[:last], message, *prompt[last + 1 :]]
 
-    def transform_inputs(self) -> list[list[str]]:
-        """Columns that PyTerrier's pipeline checks ask for."""
-        return [["qid", "query"]]
+    def transform_inputs(self) -> Needs:
+        """The columns that topics must have: `qid, query`, those that the generator needs, and of those that the
+        reranker needs the ones that the generator does not write."""
+        needs = all_of([["qid", "query"]], needs_of(self.generator))
+        if self.reranker is None:
+            return needs
+        return least(
+            [*topics, *(column for column in wanted if column not in self._drafted(topics, strict=False))]
+            for topics in needs
+            for wanted in needs_of(self.reranker)
+        )
 
     def transform_outputs(self, input_columns: list[str]) -> list[str]:
-        """Columns of the results, for PyTerrier's pipeline checks, which run without data."""
-        pt.validate.columns(input_columns, includes=["qid", "query"], context=self)
+        """Columns of the results, for PyTerrier's inspection, which needs no data."""
+        is_results = "text" in input_columns
+        needs = [[*columns, "score"] if is_results else columns for columns in self.transform_inputs()]
+        require_one(needs, input_columns, self)
         topics = [column for column in input_columns if column not in _CANDIDATE_COLUMNS]
-        return [c for c in pt.inspect.transformer_outputs(self.generator, topics) if c != "logprob"]
+        drafted = self._drafted(topics)
+        ranked = [input_columns] * is_results + [drafted] * (self.steps > 1 or not is_results)
+        if self.reranker is not None:
+            for columns in ranked:
+                pt.inspect.transformer_outputs(self.reranker, columns)
+        return [column for column in drafted if column != "logprob"]
+
+    def _drafted(self, topics: list[str], strict: bool = True) -> list[str]:
+        """Columns of the candidates that the generator retrieves for topics of these columns."""
+        found = pt.inspect.transformer_outputs(self.generator, topics, strict=strict) or topics
+        return list(dict.fromkeys([*found, "query", "docno"]))

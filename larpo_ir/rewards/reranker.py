@@ -13,6 +13,7 @@ import pyterrier as pt
 from numpy.typing import ArrayLike
 
 from larpo_ir.data.results import rank_results, require_columns
+from larpo_ir.rewards.columns import Needs, require_one
 
 
 class Reranker(pt.Transformer):
@@ -58,13 +59,13 @@ class Reranker(pt.Transformer):
         scores = np.asarray(self.score(inp), dtype=float) if len(inp) else np.empty(0)
         return rank_results(inp.assign(score=scores))
 
-    def transform_inputs(self) -> list[list[str]]:
-        """Columns that PyTerrier's pipeline checks ask for."""
+    def transform_inputs(self) -> Needs:
+        """The columns that the results must have, for PyTerrier's inspection: alternatives, if there are several."""
         return [list(self.columns)]
 
     def transform_outputs(self, input_columns: list[str]) -> list[str]:
-        """Columns of the results, for PyTerrier's pipeline checks, which run without data."""
-        pt.validate.columns(input_columns, includes=list(self.columns), context=self)
+        """Columns of the results, for PyTerrier's inspection, which needs no data."""
+        require_one(self.transform_inputs(), input_columns, self)
         return [*input_columns, *(column for column in ("score", "rank") if column not in input_columns)]
 
 

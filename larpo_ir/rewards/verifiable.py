@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import numbers
-from collections.abc import Callable, Iterable
-from inspect import Parameter
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,19 +11,9 @@ import pandas as pd
 import pyterrier as pt
 from numpy.typing import NDArray
 
+from larpo_ir.rewards.binding import Binding, NoColumnError, bind, columns_needed, parameters_of
+from larpo_ir.rewards.columns import Needs, all_of
 from larpo_ir.rewards.reranker import Reranker, describe
-
-# Columns a parameter may come from, besides the one of its own name.
-_ALIASES = {
-    "response": ("text",),
-    "completion": ("text",),
-    "answer_text": ("text",),
-    "prompt": ("query",),
-    "question": ("query",),
-    "gold": ("answer", "label"),
-}
-_ROW = "row"
-_POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class VerifiableReward(Reranker):
@@ -62,80 +50,37 @@ class VerifiableReward(Reranker):
             raise ValueError(f"VerifiableReward needs a function, got {fn!r}")
         super().__init__(name or f"VerifiableReward({describe(fn)})")
         self.fn = fn
-        try:
-            self._parameters = list(inspect.signature(fn).parameters.values())
-        except ValueError:  # some built-in functions show no signature
-            self._parameters = [Parameter("text", Parameter.POSITIONAL_ONLY)]
+        self._parameters = parameters_of(fn)
 
     def score(self, results: pd.DataFrame) -> NDArray[np.float64]:
-        """What the function says of each row."""
-        positional, keywords, rest = self._bind(list(results.columns))
-        rewards = []
-        for row in results.to_dict("records"):
-            values = {**row, _ROW: row} if _ROW not in row else row
-            arguments = [values[column] for column in positional]
-            named = {parameter: values[column] for parameter, column in keywords.items()}
-            named |= {column: row[column] for column in rest}
-            result = call_on_row(self.name, row, self.fn, *arguments, **named)
-            if result is None:
-                result = np.nan
-            elif not isinstance(result, numbers.Real | np.bool_):
-                raise ValueError(
-                    f"{self.name} returned {type(result).__name__} for {_place(row)}; return a bool, a number or None"
-                )
-            rewards.append(float(result))
-        return np.array(rewards)
+        """The function's value for each row."""
+        binding = bind(self.name, self._parameters, list(results.columns))
+        return np.array([self._reward(row, binding) for row in results.to_dict("records")])
+
+    def _reward(self, row: dict[Any, Any], binding: Binding) -> float:
+        arguments, named = binding.arguments(row)
+        result = call_on_row(self.name, row, self.fn, *arguments, **named)
+        if result is None:
+            return np.nan
+        if not isinstance(result, numbers.Real | np.bool_):
+            raise ValueError(
+                f"{self.name} returned {type(result).__name__} for {_place(row)}; return a bool, a number or None"
+            )
+        return float(result)
+
+    def transform_inputs(self) -> Needs:
+        """As for every reranker, and the columns that the function needs; alternatives, where it knows several names
+        of one."""
+        return all_of([self.columns], columns_needed(self._parameters, self.columns))
 
     def transform_outputs(self, input_columns: list[str]) -> list[str]:
-        """As for every reranker; columns that the function lacks count as missing."""
+        """As for every reranker; a column that a parameter lacks counts as missing."""
         outputs = super().transform_outputs(input_columns)
         try:
-            self._bind(input_columns)
-        except _NoColumnError as error:
+            bind(self.name, self._parameters, input_columns)
+        except NoColumnError as error:  # with the column of its first parameter, a second one is not guessed
             pt.validate.columns(input_columns, includes=error.parameters, context=self)
         return outputs
-
-    def _bind(self, columns: list[str]) -> tuple[list[str], dict[str, str], list[str]]:
-        """Columns for the positional arguments, columns by keyword, and the columns that go to **kwargs."""
-        by_name = [
-            p for p in self._parameters if p.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-        ]
-        source: dict[str, str] = {}
-        for parameter in by_name:
-            choices = (parameter.name, *_ALIASES.get(parameter.name, ()))
-            found = next((column for column in choices if column in columns), None)
-            if found is None and parameter.name == _ROW:
-                found = _ROW
-            if found is not None:
-                source[parameter.name] = found
-        open_ = [p for p in by_name if p.name not in source and p.default is Parameter.empty]
-        first = [p.name for p in by_name if p.kind in _POSITIONAL][: len(open_)]
-        spare = ("query", "text")[-len(open_) :]
-        if 0 < len(open_) <= 2 and [p.name for p in open_] == first and not set(spare) & set(source.values()):
-            source |= zip(first, spare, strict=True)
-        elif open_:
-            raise _NoColumnError(self.name, [p.name for p in open_], columns)
-        positional = [
-            source[p.name] for p in by_name if p.kind is Parameter.POSITIONAL_ONLY and p.name in source
-        ]
-        keywords = {
-            p.name: source[p.name]
-            for p in by_name
-            if p.kind is not Parameter.POSITIONAL_ONLY and p.name in source
-        }
-        takes_rest = any(p.kind is Parameter.VAR_KEYWORD for p in self._parameters)
-        rest = [c for c in columns if c not in source.values() and c not in keywords] if takes_rest else []
-        return positional, keywords, rest
-
-
-class _NoColumnError(ValueError):
-    def __init__(self, who: str, parameters: list[str], columns: Iterable[str]) -> None:
-        self.parameters = parameters
-        wanted = [" or ".join((name, *_ALIASES.get(name, ()))) for name in parameters]
-        super().__init__(
-            f"{who} needs the column(s) {', '.join(wanted)}; the frame has {', '.join(columns)}."
-            " Add them to the topics: their columns reach the results"
-        )
 
 
 def _place(row: dict[Any, Any]) -> str:

@@ -150,7 +150,7 @@ def test_pipelines_can_be_inspected(make_classifier, tokenizer):
     columns = ["qid", "query", "gold"]
     for reranker in rerankers(make_classifier, tokenizer):
         pipeline = Sampler() % 4 >> reranker
-        assert pt.inspect.transformer_inputs(reranker) == [list(reranker.columns)]
+        assert all({*needed} >= {*reranker.columns} for needed in pt.inspect.transformer_inputs(reranker))
         outputs = pt.inspect.transformer_outputs(pipeline, columns)
         assert outputs == list(pipeline(TOPICS).columns)
         assert pt.inspect.transformer_attributes(reranker)

@@ -1,0 +1,128 @@
+"""Columns of a row as the arguments of a user's function. `VerifiableReward` tells the rules to its users.
+
+bind(who, parameters_of(fn), columns)       the column of each argument
+columns_needed(parameters_of(fn), given)    the columns that a frame must have, beside those that it has
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from inspect import Parameter
+from typing import Any
+
+from larpo_ir.rewards.columns import Needs, all_of
+
+# Columns a parameter may come from, besides the one of its own name.
+ALIASES = {
+    "response": ("text",),
+    "completion": ("text",),
+    "answer_text": ("text",),
+    "prompt": ("query",),
+    "question": ("query",),
+    "gold": ("answer", "label"),
+}
+ROW = "row"
+GUESSED = ("query", "text")  # the columns of a function's first parameters, whatever these are called
+_POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+_REST = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+
+
+class NoColumnError(ValueError):
+    """Parameters of a function have no column. `parameters`: their names."""
+
+    def __init__(self, who: str, parameters: list[str], columns: Iterable[str]) -> None:
+        self.parameters = parameters
+        wanted = [" or ".join(_names(name)) for name in parameters]
+        super().__init__(
+            f"{who} needs the column(s) {', '.join(wanted)}; the frame has {', '.join(columns)}."
+            " Add them to the topics: their columns reach the results"
+        )
+
+
+@dataclass(frozen=True)
+class Binding:
+    """The columns of a function's arguments: by position, by keyword, and those that `**kwargs` takes."""
+
+    positional: list[str]
+    keywords: dict[str, str]
+    rest: list[str]
+
+    def arguments(self, row: dict[Any, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """The values of one row, by position and by keyword."""
+        values = row if ROW in row else {**row, ROW: row}
+        named = {parameter: values[column] for parameter, column in self.keywords.items()}
+        return [values[column] for column in self.positional], named | {name: row[name] for name in self.rest}
+
+
+def parameters_of(fn: Callable[..., Any]) -> list[Parameter]:
+    """A function's parameters; one for the text where it shows no signature, as some built-in functions do."""
+    try:
+        return list(inspect.signature(fn).parameters.values())
+    except ValueError:
+        return [Parameter("text", Parameter.POSITIONAL_ONLY)]
+
+
+def bind(who: str, parameters: Sequence[Parameter], columns: Sequence[str]) -> Binding:
+    """The columns that fill a function's parameters. Raises `NoColumnError`, which `who` begins."""
+    named = [parameter for parameter in parameters if parameter.kind not in _REST]
+    source = _columns_by_name(named, columns)
+    open_ = [p for p in named if p.name not in source and p.default is Parameter.empty]
+    if open_ and not _can_be_guessed(open_, named, source):
+        raise NoColumnError(who, [parameter.name for parameter in open_], columns)
+    source |= zip((parameter.name for parameter in open_), _guesses(open_), strict=True)
+
+    bound = [parameter for parameter in named if parameter.name in source]
+    positional = [source[p.name] for p in bound if p.kind is Parameter.POSITIONAL_ONLY]
+    keywords = {p.name: source[p.name] for p in bound if p.kind is not Parameter.POSITIONAL_ONLY}
+    takes_rest = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters)
+    rest = [c for c in columns if c not in source.values() and c not in keywords] if takes_rest else []
+    return Binding(positional, keywords, rest)
+
+
+def _columns_by_name(named: Sequence[Parameter], columns: Sequence[str]) -> dict[str, str]:
+    """Parameters whose own column, or one of another name for it, is there; and the whole row."""
+    source = {}
+    for parameter in named:
+        found = [column for column in _names(parameter.name) if column in columns or column == ROW]
+        if found:
+            source[parameter.name] = found[0]
+    return source
+
+
+def _names(parameter: str) -> tuple[str, ...]:
+    return parameter, *ALIASES.get(parameter, ())
+
+
+def _guesses(open_: Sequence[Parameter]) -> tuple[str, ...]:
+    """The text for one parameter, the query and the text for two."""
+    return GUESSED[len(GUESSED) - len(open_) :]
+
+
+def _can_be_guessed(open_: Sequence[Parameter], named: Sequence[Parameter], source: dict[str, str]) -> bool:
+    """Whether the parameters without a column are the function's first, and no other one reads what they would."""
+    first = [parameter for parameter in named if parameter.kind in _POSITIONAL][: len(open_)]
+    return len(open_) <= len(GUESSED) and open_ == first and not {*_guesses(open_)} & {*source.values()}
+
+
+def columns_needed(parameters: Sequence[Parameter], given: Sequence[str]) -> Needs:
+    """The columns that a function needs beside `given`: the fewest, in each spelling that is accepted.
+
+    >>> columns_needed(parameters_of(lambda response, gold: response == gold), ["query", "text"])
+    [['gold'], ['answer'], ['label']]
+    >>> columns_needed(parameters_of(lambda first, second, third: 0), ["query", "text"])  # the others are guessed
+    [['third']]
+    """
+    missing = _without_column(parameters, given)
+    trials = [missing[guessed:] for guessed in range(len(GUESSED), -1, -1)]
+    needed = next(names for names in trials if not _without_column(parameters, [*given, *names]))
+    return all_of(*([[name] for name in _names(parameter)] for parameter in needed))
+
+
+def _without_column(parameters: Sequence[Parameter], columns: Sequence[str]) -> list[str]:
+    try:
+        bind("", parameters, columns)
+    except NoColumnError as error:
+        return error.parameters
+    return []
