@@ -17,10 +17,12 @@ import pandas as pd
 
 from larpo_ir.data.chats import Messages, check_prompt, clean_chat, prompt_text
 from larpo_ir.data.formats import ID_COLUMNS, SYSTEM_COLUMNS, prompt_of
+from larpo_ir.data.frame_files import with_prompts
 from larpo_ir.data.pool import CandidatePool
 from larpo_ir.data.prompts import key_of, one_prompt_each
 from larpo_ir.data.records import id_text, read_records
 from larpo_ir.data.results import require_columns
+from larpo_ir.data.trec import read_results
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -151,9 +153,6 @@ def read_candidates(path: str | os.PathLike[str]) -> tuple[CandidatePool, pd.Dat
 
     Raises `ValueError` for results that no reward has ranked yet: their scores say in which order they were drawn.
     """
-    from larpo_ir.data.frame_files import with_prompts
-    from larpo_ir.data.trec import read_results
-
     _, first = next(read_records(path), ("", {}))
     if not first.keys() >= RESULTS:
         pool = CandidatePool.from_ranked(path)

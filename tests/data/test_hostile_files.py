@@ -27,12 +27,9 @@ from larpo_ir.data.trec import read_qrels, read_run, results_from_records, write
 from larpo_ir.models.tokenization import TokenizedList
 from larpo_ir.tasks import get_task
 from larpo_ir.training.logprob_cache import LogprobCache
-from retrieval_bridge.collections import load_collection
-from retrieval_bridge.dense import DenseRetriever
-from retrieval_bridge.mining import read_negatives
-from retrieval_bridge.passages import Passages
-from retrieval_bridge.retriever import MANIFEST
-from retrieval_bridge.sparse import BM25
+from retrieval_bridge import BM25, DenseRetriever, Passages, load_collection
+from retrieval_bridge.retrieval.manifest import MANIFEST
+from retrieval_bridge.training.negative_files import read_negatives
 from tests.bridge.small import PASSAGES, QRELS, TOPICS, make_encoder, write_beir
 
 POLICY = "0" * 32
@@ -121,7 +118,8 @@ def assert_survives(path: Path, read: Callable[[], Any], number: int, seed: int 
 # What larpo_ir reads
 
 LISTS = {
-    "ours": {"prompt": "2+2?", "completions": ["4", "5"], "relevance": [1.0, 0.0], "ref_logps": [-1.0, -2.0], "id": "q"},
+    "ours": {"prompt": "2+2?", "completions": ["4", "5"], "relevance": [1.0, 0.0], "ref_logps": [-1.0, -2.0],
+             "id": "q"},
     "chats": {"prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2+2?"}],
               "completions": [[{"role": "assistant", "content": "4"}], [{"role": "assistant", "content": "5"}]],
               "relevance": [1, 0]},

@@ -357,25 +357,18 @@ def test_sample_lists(pool: CandidatePool, caplog: pytest.LogCaptureFixture) -> 
         lists = sample_lists(pool.view(), BestWorst())
     assert caplog.messages == ["1 of 3 prompts gave nothing to learn"]
     check_lists(lists)
+    pairs = [("q1", "one", "ba", [[2, 3], [1]]), ("q3", "three", "gh", [[1], [2, 3]])]
     assert lists.to_list() == [
         {
-            "id": "q1",
-            "prompt": "one",
-            "completions": ["b", "a"],
+            "id": qid,
+            "prompt": query,
+            "completions": list(texts),
             "relevance": [1.0, 0.0],
-            "docnos": [docno_of("one", "b"), docno_of("one", "a")],
+            "docnos": [docno_of(query, text) for text in texts],
             "ref_logps": [-2.0, -2.0],
-            "completion_ids": [[2, 3], [1]],
-        },
-        {
-            "id": "q3",
-            "prompt": "three",
-            "completions": ["g", "h"],
-            "relevance": [1.0, 0.0],
-            "docnos": [docno_of("three", "g"), docno_of("three", "h")],
-            "ref_logps": [-2.0, -2.0],
-            "completion_ids": [[1], [2, 3]],
-        },
+            "completion_ids": ids,
+        }
+        for qid, query, texts, ids in pairs
     ]
 
 
