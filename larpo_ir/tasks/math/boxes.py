@@ -1,11 +1,11 @@
-r"""`\boxed{…}` and `\fbox{…}`, and the words with a meaning that stand beside a number."""
+r"""Contents of `\boxed{…}` and `\fbox{…}`, with the sign before a box and the unit behind it."""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
-from larpo_ir.tasks.math.units import SCALES, is_known
+from larpo_ir.tasks.math.unit_words import beside as beside
 
 MAX_LENGTH = 2_000  # characters of an answer; a longer one is not read
 MAX_BOXES = 500  # from the end
@@ -61,7 +61,7 @@ def boxes(text: str) -> list[Box]:
 
 
 def boxed(text: str, *, words: bool = True) -> str | None:
-    r"""What is in the last box; several boxes next to each other are a list. `words`: with the units behind it.
+    r"""The content of the last box; several boxes next to each other are a list. `words`: with the units behind it.
 
     >>> boxed(r"\boxed{1} and \boxed{2}"), boxed(r"first \boxed{1}, but then \boxed{2}"), boxed("2")
     ('1, 2', '2', None)
@@ -75,53 +75,12 @@ def boxed(text: str, *, words: bool = True) -> str | None:
 
 def _sign(text: str, start: int) -> str:
     """A minus that stands right before a box: `x = -\\boxed{5}`."""
-    before = text[:start]
-    return (
-        "-" if before[-1:] in "-−" and before[-1:] and before[-2:-1] in ("", "$", "=", " ", "(", "{") else ""
-    )
+    second, first = text[max(start - 2, 0) : max(start - 1, 0)], text[max(start - 1, 0) : start]
+    return "-" if first in ("-", "−") and second in ("", "$", "=", " ", "(", "{") else ""
 
 
 def _behind(text: str, end: int, words: bool) -> str:
-    """What belongs to a box and stands behind it: a base, a percent or degree sign, a unit."""
+    """A base, a percent or degree sign, and a unit that stand behind a box and belong to it."""
     match = _BASE_OR_SIGN.match(text, end)
     sign = match[0].strip() if match else ""
     return sign + (beside(text, match.end() if match else end, scales=False) if words else "")
-
-
-# --- Words beside a number ----------------------------------------------------------------------------------
-
-
-_WORDS = re.compile(
-    r"(?P<lead>[ \t$~*]{0,5}(?:\\[,;:! )]){0,2}[ \t]?(?:\\(?:text|mathrm|textrm|mbox)\s?\{\s?)?)"
-    r"(?P<words>[A-Za-z.]{1,20}(?:[ /][A-Za-z.]{1,20}){0,4})(?P<power>\}?(?:\^\{?[23]\}?|[²³])?)"
-)
-
-
-def beside(text: str, end: int, *, scales: bool = True) -> str:
-    """Words after a number that have a meaning here: million, feet, PM, north, percent."""
-    match = _WORDS.match(text, end)
-    if match is None:
-        return ""
-    kept: list[str] = []
-    words = re.split(r"([ /])", match["words"])
-    for index, word in enumerate(words[::2]):
-        plain = (
-            word.casefold().replace(".", "")
-            if word.casefold() in ("a.m.", "p.m.", "a.m", "p.m")
-            else word.rstrip(".").casefold()
-        )
-        if (
-            not is_known(plain)
-            or (plain in SCALES and not scales)
-            or (plain == "in" and words[2 * index + 1 : 2 * index + 2] == [" "])
-        ):
-            break
-        kept += [words[2 * index - 1] if index else "", plain]
-        if word.endswith(".") and plain not in ("am", "pm"):
-            break
-    if not kept:
-        return ""
-    whole = len("".join(kept)) == len(match["words"].rstrip("."))
-    power = re.search("[23²³]", match["power"]) if whole else None
-    raised = "^" + power[0].translate(str.maketrans("²³", "23")) if power else ""
-    return rf" \text{{{''.join(kept)}}}{raised}"

@@ -1,11 +1,11 @@
-r"""Which `$` of a text delimits a formula, and which one is money.
+r"""The `$` of a text that delimit formulas, and those that are money.
 
 A `$` opens a formula when the next unescaped `$` can close it:
 
 * on the inner side of both there is no blank, or a blank on both (`$ x = 5 $`);
 * no digit follows the closing one (`$5+$7` is two amounts), and no digit or blank line stands before the opening one;
-* what lies between is a formula: not prose (`$5 for apples and 6$`), not cut off at an operator, a comma or an open
-  bracket (`$324 - $`, `$5, $`), and without Markdown's `**`.
+* the text between them is a formula: not prose (`$5 for apples and 6$`), not cut off at an operator, a comma or an
+  open bracket (`$324 - $`, `$5, $`), and without Markdown's `**`.
 
 Every other `$` beside a number is money (`$1,200.50`, `$.50`, `36$`), as is every `\$`; the rest means nothing.
 The rules look from one `$` to the next, so that reading takes time linear in the text.
@@ -21,7 +21,7 @@ MAX_FORMULA = 2_000  # characters between two delimiters
 
 
 class Span(NamedTuple):
-    """A formula with its delimiters, at `text[start:end]`, and what lies between them."""
+    """A formula with its delimiters, at `text[start:end]`, and the text between them."""
 
     start: int
     end: int
@@ -68,14 +68,17 @@ def _is_formula(text: str, start: int, end: int) -> bool:
         return False
     if text[start - 1 : start].isdigit() and not re.match(r"[A-Za-z\\({]", inside):
         return False
-    amount = _AMOUNT.match(inside) is not None
-    if amount and "\n" in inside:
+    if _CUT.search(inside) or _WORDS_ALONE.fullmatch(inside):
         return False
+    return not _is_prose(inside) and _balanced(inside)
+
+
+def _is_prose(inside: str) -> bool:
+    """Whether words say more than a formula does; behind an amount of money fewer words may stand."""
     words = _COMMAND.sub(" ", inside)
-    words = words if amount else _JOINED.sub(" ", words)
-    if _PROSE.search(words) or _CUT.search(inside) or _WORDS_ALONE.fullmatch(inside):
-        return False
-    return _balanced(inside)
+    if _AMOUNT.match(inside) is not None:
+        return "\n" in inside or _PROSE.search(words) is not None
+    return _PROSE.search(_JOINED.sub(" ", words)) is not None
 
 
 def _close(text: str, mark: re.Match[str]) -> tuple[int, int] | None:
@@ -114,7 +117,7 @@ def formulas(text: str) -> list[Span]:
 
 
 def money(text: str) -> list[int]:
-    r"""Where a text has a `$` (or `\$`) that is money, outside of formulas.
+    r"""Places of each `$` (or `\$`) that is money, outside of formulas.
 
     >>> money("Savings = $324 - $288 = **$36**, not $36$"), money(r"\$5")
     ([10, 17, 26], [0])

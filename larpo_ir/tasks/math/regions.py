@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from larpo_ir.tasks.math import values
 from larpo_ir.tasks.math.answers import Answer, Named, Ordered, Quantity, Region, Unordered
+from larpo_ir.tasks.math.evaluation import evaluate
 from larpo_ir.tasks.math.expressions import Name, Node, names, negative
 from larpo_ir.tasks.math.tokens import Unreadable
+
+_Span: TypeAlias = tuple[Any, Any, bool, bool]  # as `Region` has them
 
 FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
 
@@ -21,7 +24,7 @@ def end_of(node: Node) -> Any:
         return -mp.inf
     if names(node):
         raise Unreadable("an end that is no number")
-    value = values.approximate(values.evaluate(node))
+    value = values.approximate(evaluate(node))
     if abs(value.imag) > 1e-30:
         raise Unreadable("an end that is not real")
     return value.real
@@ -57,19 +60,26 @@ def union(regions: Sequence[Region]) -> Region:
     spans = sorted(
         (span for region in regions for span in region.spans), key=lambda span: (span[0], not span[2])
     )
-    merged: list[tuple[Any, Any, bool, bool]] = []
-    for low, high, closed, shut in spans:
-        if merged:
-            last = merged[-1]
-            touches = same_end(low, last[1]) and (closed or last[3])
-            if low < last[1] or touches:
-                if same_end(high, last[1]):
-                    merged[-1] = (last[0], last[1], last[2], last[3] or shut)
-                elif high > last[1]:
-                    merged[-1] = (last[0], high, last[2], shut)
-                continue
-        merged.append((low, high, closed, shut))
+    merged: list[_Span] = []
+    for span in spans:
+        if merged and _touch(merged[-1], span):
+            merged[-1] = _joined(merged[-1], span)
+        else:
+            merged.append(span)
     return Region(tuple(merged))
+
+
+def _touch(before: _Span, after: _Span) -> bool:
+    """Whether nothing lies between two spans, of which `after` does not begin first."""
+    (_, end, _, shut), (low, _, closed, _) = before, after
+    return bool(low < end) or (same_end(low, end) and (closed or shut))
+
+
+def _joined(before: _Span, after: _Span) -> _Span:
+    low, end, closed, shut = before
+    if same_end(after[1], end):
+        return low, end, closed, shut or after[3]
+    return (low, after[1], closed, after[3]) if after[1] > end else before
 
 
 def intersection(regions: Sequence[Region]) -> Region:
@@ -86,31 +96,67 @@ def intersection(regions: Sequence[Region]) -> Region:
     return result
 
 
+def same_region(one: Region | None, other: Region | None) -> bool:
+    """Whether both are sets of reals, and the same."""
+    if one is None or other is None or len(one.spans) != len(other.spans):
+        return False
+    return all(
+        same_end(a[0], b[0]) and same_end(a[1], b[1]) and a[2:] == b[2:]
+        for a, b in zip(one.spans, other.spans, strict=True)
+    )
+
+
+# --- Answers as sets ----------------------------------------------------------------------------------------
+
+
 def as_region(answer: Answer) -> Region | None:
     """An interval, a finite set of numbers or a real number as a set of reals."""
     try:
-        match answer:
-            case Region():
-                return answer
-            case Named(_, (Region() as region,)):
-                return region
-            case Ordered((Quantity(low), Quantity(high)), "()" | "[" as left, ")" | "]" as right):
-                ends = end_of(low), end_of(high)
-                return Region(((*ends, left == "[", right == "]"),)) if ends[0] < ends[1] else None
-            case Unordered(items, braced=True) if items and all(isinstance(item, Quantity) for item in items):
-                points = [end_of(item.node) for item in items if isinstance(item, Quantity)]
-                return union([Region(((point, point, True, True),)) for point in points])
-            case Unordered(items, joined=True) if all(isinstance(item, Ordered) for item in items):
-                regions = [as_region(item) for item in items]  # half-lines joined by `and`, no points
-                known = [region for region in regions if region is not None]
-                infinite = any(
-                    abs(end) == values.context().inf for r in known for span in r.spans for end in span[:2]
-                )
-                return union(known) if infinite and len(known) == len(items) else None
-            case Quantity(Name("bbR")):
-                return everything()
-            case Quantity(Name("emptyset")):
-                return Region(())
+        return _region_of(answer)
     except Unreadable:
-        pass
+        return None
+
+
+def _region_of(answer: Answer) -> Region | None:
+    match answer:
+        case Region():
+            return answer
+        case Named(_, (Region() as region,)):
+            return region
+        case Ordered((Quantity(low), Quantity(high)), "()" | "[" as left, ")" | "]" as right):
+            return _interval(end_of(low), end_of(high), closed=left == "[", shut=right == "]")
+        case Unordered(items, braced=True) if items:
+            return _points(items)
+        case Unordered(items, joined=True):
+            return _half_lines(items)
+        case Quantity(Name("bbR")):
+            return everything()
+        case Quantity(Name("emptyset")):
+            return Region(())
     return None
+
+
+def _interval(low: Any, high: Any, *, closed: bool, shut: bool) -> Region | None:
+    return Region(((low, high, closed, shut),)) if low < high else None
+
+
+def _points(items: Sequence[Answer]) -> Region | None:
+    """The set of these numbers; None where an item is none."""
+    nodes = [item.node for item in items if isinstance(item, Quantity)]
+    if len(nodes) < len(items):
+        return None
+    points = [end_of(node) for node in nodes]
+    return union([Region(((point, point, True, True),)) for point in points])
+
+
+def _half_lines(items: Sequence[Answer]) -> Region | None:
+    """The union of intervals joined by `and`, one of which is infinite at least: `(1, 2) and (3, 4)` are points."""
+    if not all(isinstance(item, Ordered) for item in items):
+        return None
+    regions = [region for item in items if (region := as_region(item)) is not None]
+    infinite = any(_is_infinite(span) for region in regions for span in region.spans)
+    return union(regions) if infinite and len(regions) == len(items) else None
+
+
+def _is_infinite(span: _Span) -> bool:
+    return any(abs(end) == values.context().inf for end in span[:2])

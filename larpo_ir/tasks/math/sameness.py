@@ -1,23 +1,15 @@
 r"""Whether two expressions are the same, proportional, or one the other rounded.
 
-Expressions with names are compared at several values of the names (`values.TRIALS`).
+Expressions with names are compared at several values of the names (`evaluation.TRIALS`).
 """
 
 from __future__ import annotations
 
 from fractions import Fraction
 
-from larpo_ir.tasks.math.expressions import Name, Node, Num, Power, Product, children, names
-from larpo_ir.tasks.math.values import (
-    CLOSE,
-    TRIALS,
-    Value,
-    approximate,
-    context,
-    evaluate,
-    multiplied,
-    same_value,
-)
+from larpo_ir.tasks.math.evaluation import TRIALS, evaluate
+from larpo_ir.tasks.math.expressions import MINUS_ONE, Name, Node, Num, Power, Product, children, names
+from larpo_ir.tasks.math.values import CLOSE, Value, approximate, context, is_whole, multiplied, same_value
 
 
 def trials(*nodes: Node) -> range:
@@ -69,28 +61,41 @@ def proportional(one: Node, other: Node, *, positive: bool = False) -> bool:
     return not positive or (approximate(first[0]) / approximate(second[0])).real > 0
 
 
+_MAX_SHIFT = 400  # of a decimal's point, by a power of ten
+
+
 def literal(node: Node) -> tuple[Fraction, int, int] | None:
-    """Value, decimals and significant digits of a decimal as it is written; None for what is none."""
+    """Value, decimals and significant digits of a decimal as it is written; None for other expressions."""
     sign, shift, found = 1, 0, None
     for factor in node.factors if isinstance(node, Product) else (node,):
-        inner = literal(factor) if isinstance(factor, Product) else None
-        match factor:
-            case Num(value, 0) if value == -1:
-                sign = -sign
-            case Num(value, decimals, digits) if found is None:
-                found = (value, decimals, digits)
-            case Power(Num(base), exponent) if base == 10 and not names(exponent):
-                power = evaluate(exponent)
-                if not isinstance(power, Fraction) or power.denominator != 1 or abs(power) > 400:
-                    return None
-                shift += power.numerator
-            case Product() if inner is not None and found is None:
-                found = inner
-            case _:
-                return None
+        if factor == MINUS_ONE:
+            sign = -sign
+        elif (tens := _power_of_ten(factor)) is not None:
+            shift += tens
+        elif found is None and (written := _as_written(factor)) is not None:
+            found = written
+        else:
+            return None
     if found is None:
         return None
     return sign * found[0] * Fraction(10) ** shift, found[1] - shift, found[2]
+
+
+def _as_written(factor: Node) -> tuple[Fraction, int, int] | None:
+    match factor:
+        case Num(value, decimals, digits):
+            return value, decimals, digits
+        case Product():
+            return literal(factor)
+    return None
+
+
+def _power_of_ten(factor: Node) -> int | None:
+    match factor:
+        case Power(Num(base), exponent) if base == 10 and not names(exponent):
+            power = evaluate(exponent)
+            return power.numerator if is_whole(power) and abs(power) <= _MAX_SHIFT else None
+    return None
 
 
 def rounds_to(exact: Node, decimal: Node, least: int) -> bool:
@@ -104,16 +109,17 @@ def rounds_to(exact: Node, decimal: Node, least: int) -> bool:
     value, decimals, digits = written
     if decimals < least or (least > 0 and digits < 4):
         return False
-    exactly = evaluate(exact)
-    unit = Fraction(10) ** -decimals
+    exactly, unit = evaluate(exact), Fraction(10) ** -decimals
     if isinstance(exactly, Fraction):
-        gap = abs(exactly - value)
-        cut = abs(value) <= abs(exactly) and exactly * value >= 0
-    else:
-        number = approximate(exactly)
-        if abs(number.imag) > 1e-30:
-            return False
-        gap = abs(number.real - approximate(value).real)
-        cut = abs(approximate(value).real) <= abs(number.real) and number.real * approximate(value).real >= 0
-        unit = approximate(unit).real
-    return bool(gap * 2 <= unit or (least > 0 and cut and gap < unit))
+        return _rounds(exactly, value, unit, cut_off=least > 0)
+    number = approximate(exactly)
+    if abs(number.imag) > 1e-30:
+        return False
+    return _rounds(number.real, approximate(value).real, approximate(unit).real, cut_off=least > 0)
+
+
+def _rounds(exact: Value, decimal: Value, unit: Value, *, cut_off: bool) -> bool:
+    """Whether a real number, in units of the last decimal, rounds to `decimal`, or (`cut_off`) begins with it."""
+    gap = abs(exact - decimal)
+    begins = cut_off and abs(decimal) <= abs(exact) and exact * decimal >= 0
+    return bool(gap * 2 <= unit or (begins and gap < unit))

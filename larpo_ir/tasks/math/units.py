@@ -1,4 +1,4 @@
-r"""What stands beside a number: units, words, currency, percent, scale, and marks that decide like a sign.
+r"""Meaning of the words and signs beside a number: units, currency, percent, scale, marks that decide like a sign.
 
 * A **scale** word multiplies: 5 million is 5,000,000, two dozen are 24.
 * A **unit** known here has a dimension and a size: 5 feet are not 5 inches but 60, and \$5 is 500 cents.
@@ -66,32 +66,14 @@ UNITS: dict[str, tuple[str, Fraction]] = {
     **_family("power", _1="watt watts"), **_family("resistance", _1="ohm ohms"),
 }  # fmt: skip
 # Units written as one word, made of others.
-_COMPOUND: dict[str, tuple[str, Fraction]] = {
-    "mph": ("mi/h", Fraction(1)), "kph": ("km/h", Fraction(1)), "kmh": ("km/h", Fraction(1)),
-    "cm2": ("cm^2", Fraction(1)), "m2": ("m^2", Fraction(1)),
-}  # fmt: skip
-_LETTERS = {
-    "m",
-    "g",
-    "s",
-    "h",
-    "L",
-    "l",
-    "J",
-    "F",
-    "C",
-    "K",
-    "N",
-    "S",
-    "E",
-    "W",
-}  # units of one letter outside of `\text`
+_COMPOUND = {"mph": "mi/h", "kph": "km/h", "kmh": "km/h", "cm2": "cm^2", "m2": "m^2"}
+_LETTERS = frozenset("mgshLlJFCKNSEW")  # units of one letter outside of `\text`
 _POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "squared": 2, "cubed": 3}
 
 
 @dataclass
 class Beside:
-    """What stands beside a number. `dimensions`: powers of the kinds of units, `size` in their basic units."""
+    """Meaning of the words beside a number: powers of the kinds of units, and their size in basic units."""
 
     scale: Fraction = Fraction(1)
     percent: bool = False
@@ -110,8 +92,8 @@ class Beside:
 
 
 def _made_of(name: str) -> list[tuple[str, int]]:
-    formula = _COMPOUND[name][0] if name in _COMPOUND else name
-    top, _, bottom = formula.partition("/")
+    """A unit as powers of those in `UNITS`: `mi/h` for `mph`."""
+    top, _, bottom = _COMPOUND.get(name, name).partition("/")
     base, _, power = top.partition("^")
     return [(base, int(power or 1)), *([(bottom, -1)] if bottom else [])]
 
@@ -120,68 +102,101 @@ def is_unit_letter(token: Token) -> bool:
     return token.kind == "name" and token.text in _LETTERS
 
 
-def read(run: Sequence[Token], *, degrees: bool = False) -> Beside:
-    """What a run of words, `/`, powers, `%`, `$` and degree signs says. `degrees`: a degree sign stood before it."""
-    beside = Beside()
-    marks: set[str] = set()
-    sign, sign_of_last, power, index = 1, 1, 1, 0
-    last: str | None = None
-    while index < len(run):
-        token = run[index]
-        word = token.text if token.kind == "word" else token.text.casefold() if token.kind == "name" else ""
-        after = run[index + 1].text if index + 1 < len(run) else ""
-        if token.kind == "mark" and token.text in ("%", "$", "deg", "'", "''"):
-            beside.percent |= token.text == "%"
-            degrees |= token.text == "deg"
-            if token.text in ("$", "'", "''"):
-                beside.add({"$": "dollar", "'": "ft", "''": "in"}[token.text], 1)
-        elif word == "percent" or (word == "per" and after == "cent"):
-            beside.percent = True
-            index += word == "per"
-        elif word in ("per",) or token.text in ("/",):
-            sign = -1
-        elif token.text == "^":
-            width = next((i for i, part in enumerate(run[index + 1 : index + 5], 1) if part.kind == "num"), 0)
-            if last is not None and width and run[index + width].text in ("1", "2", "3"):
-                inverse = run[index + width - 1].text == "-"
-                beside.add(
-                    last, sign_of_last * (-1 if inverse else 1) * int(run[index + width].text) - sign_of_last
-                )
-            index += width
-        elif degrees and word in ("f", "c", "k"):
-            beside.add({"f": "fahrenheit", "c": "celsius", "k": "kelvin"}[word], 1)
-        elif degrees and word in _COMPASS:
-            marks.add(word)
-        elif word in _MARKS:
-            marks.add(_MARKS[word])
-        elif word in SCALES and not beside.unit():
-            beside.scale *= SCALES[word]
-        elif word in ("degree", "degrees"):
-            degrees = True
-        elif word in ("squared", "cubed") and last is not None:
-            beside.add(last, sign_of_last * (_POWERS[word] - 1))
-        elif word in _POWERS:
-            power = _POWERS[word]
-        elif word in UNITS or word in _COMPOUND:
-            beside.add(word, sign * power)
-            last, power, sign_of_last = word, 1, sign
-            # `2 m of 3`: what a unit is of does not count, what it is per does.
-            sign = 1
-        index += 1
-    beside.marks = frozenset(marks)
-    return beside
-
-
 def is_known(word: str) -> bool:
-    """Whether a word beside a number changes what it says."""
-    return (
-        word in SCALES
-        or word in _MARKS
-        or word in _POWERS
-        or word in UNITS
-        or word in _COMPOUND
-        or word in _SAID
-    )
+    """Whether a word beside a number changes the value."""
+    return word in _KNOWN
 
 
-_SAID = {"per", "percent", "degrees", "degree"}
+# --- Reading ------------------------------------------------------------------------------------------------
+
+
+_SIGNS = {"$": "dollar", "'": "ft", "''": "in"}
+_DEGREES = {"f": "fahrenheit", "c": "celsius", "k": "kelvin"}
+_KNOWN = {*SCALES, *_MARKS, *_POWERS, *UNITS, *_COMPOUND, "per", "percent", "degrees", "degree"}
+
+
+def read(run: Sequence[Token], *, degrees: bool = False) -> Beside:
+    """The meaning of a run of words, `/`, powers, `%`, `$` and degree signs.
+
+    `degrees`: a degree sign stood before the run.
+    """
+    reader = _Reader(degrees)
+    index = 0
+    while index < len(run):
+        index += reader.take(run[index : index + 5])
+    return reader.beside
+
+
+def _word_of(token: Token) -> str:
+    """A word, or a letter as a word; nothing for other tokens."""
+    return token.text.casefold() if token.kind in ("word", "name") else ""
+
+
+@dataclass
+class _Reader:
+    """The meaning of the tokens so far, and the words that decide how the next unit counts."""
+
+    degrees: bool  # F, C and K are temperatures, and N, S, E and W directions
+    beside: Beside = field(default_factory=Beside)
+    sign: int = 1  # of the next unit's power: -1 behind `per` and `/`
+    power: int = 1  # of the next unit: 2 behind `square`
+    last: str | None = None  # the unit before, which `^2` and `squared` raise
+    last_sign: int = 1
+
+    def take(self, ahead: Sequence[Token]) -> int:
+        """Add the meaning of the first of these tokens; return how many tokens that took."""
+        token, word = ahead[0], _word_of(ahead[0])
+        if token.kind == "mark" and token.text in ("%", "deg", *_SIGNS):
+            self._take_sign(token.text)
+        elif word == "per" and ahead[1:2] and ahead[1].text == "cent":
+            self.beside.percent = True
+            return 2
+        elif word == "per" or token.text == "/":
+            self.sign = -1
+        elif token.text == "^":
+            return self._take_power(ahead)
+        elif self.degrees and word in _DEGREES:
+            self.beside.add(_DEGREES[word], 1)
+        elif self.degrees and word in _COMPASS:
+            self._mark(word)
+        else:
+            self._take_word(word)
+        return 1
+
+    def _take_sign(self, sign: str) -> None:
+        if sign == "%":
+            self.beside.percent = True
+        elif sign == "deg":
+            self.degrees = True
+        else:
+            self.beside.add(_SIGNS[sign], 1)
+
+    def _take_power(self, ahead: Sequence[Token]) -> int:
+        """Raise the unit before to `^2`, `^{2}` or `^{-2}`; other powers do not count."""
+        width = next((i for i, token in enumerate(ahead) if token.kind == "num"), 0)
+        if self.last is not None and width and ahead[width].text in ("1", "2", "3"):
+            power = int(ahead[width].text) * (-1 if ahead[width - 1].text == "-" else 1)
+            self.beside.add(self.last, self.last_sign * (power - 1))
+        return 1 + width
+
+    def _take_word(self, word: str) -> None:
+        if word == "percent":
+            self.beside.percent = True
+        elif word in _MARKS:
+            self._mark(_MARKS[word])
+        elif word in SCALES and not self.beside.unit():
+            self.beside.scale *= SCALES[word]
+        elif word in ("degree", "degrees"):
+            self.degrees = True
+        elif word in ("squared", "cubed") and self.last is not None:
+            self.beside.add(self.last, self.last_sign * (_POWERS[word] - 1))
+        elif word in _POWERS:
+            self.power = _POWERS[word]
+        elif word in UNITS or word in _COMPOUND:
+            self.beside.add(word, self.sign * self.power)
+            self.last, self.last_sign = word, self.sign
+            # `2 m of 3`: a unit behind `of` does not count, one behind `per` does.
+            self.sign = self.power = 1
+
+    def _mark(self, mark: str) -> None:
+        self.beside.marks |= {mark}
