@@ -275,6 +275,14 @@ def test_scores_by_a_parser(items, parser):
     assert any("A. Mars\nB. Jupiter\nC. Venus" in prompt and "The large one." in prompt for prompt in asked)
 
 
+def read(items, parser, qid, reply):
+    """The score of a response and who read it, where the parser gives this reply."""
+    generator, replies, _ = parser
+    replies[RESPONSES[qid]] = reply
+    scored = score(items[items["qid"] == qid], generator).iloc[0]
+    return scored["score"], scored["read_by"]
+
+
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
@@ -291,12 +299,8 @@ def test_scores_by_a_parser(items, parser):
     ],
 )
 def test_scores_that_a_parser_says(items, parser, reply, expected):
-    generator, replies, _ = parser
-    replies["Cusco"] = reply
-    scored = score(items[items["qid"] == "free-form-b"], generator).iloc[0]
-    assert (scored["score"], scored["read_by"]) == (
-        (0.0, "rules") if expected is None else (expected, "parser")
-    )
+    by_parser = (expected, "parser")
+    assert read(items, parser, "free-form-b", reply) == ((0.0, "rules") if expected is None else by_parser)
 
 
 @pytest.mark.parametrize(
@@ -312,11 +316,8 @@ def test_scores_that_a_parser_says(items, parser, reply, expected):
     ],
 )
 def test_choices_that_a_parser_says(items, parser, reply, expected):
-    generator, replies, _ = parser
-    replies["The large one."] = reply
-    scored = score(items[items["qid"] == "multiple-choice-d"], generator).iloc[0]
-    assert scored["read_by"] == ("rules" if expected is None else "parser")
-    assert scored["score"] == float(expected == "B")
+    reader = "rules" if expected is None else "parser"
+    assert read(items, parser, "multiple-choice-d", reply) == (float(expected == "B"), reader)
 
 
 # Recorded responses
