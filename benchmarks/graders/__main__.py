@@ -2,11 +2,13 @@
 
     python -m benchmarks.graders [--output FOLDER]
 
-Prints, for each grader, how many of its cases (`benchmarks/graders/*.jsonl`) it judges as they are labelled, with a
-95 % interval (Wilson), the same of its peer, and each case that it judges otherwise. The folder gets the table
-(`agreement.md`, `.csv`, `.png`), what ours and the peers judge otherwise (`disagreements.md`, `.csv`) and every
-verdict (`cases.csv`). The cases are spellings and phrasings that graders stumble over, so the shares are none of what
-models usually write.
+Prints, for each task, how many of its cases (`benchmarks/graders/*.jsonl`) our grader grades as they are labelled,
+with a 95 % interval (Wilson), the same of its peer, and each case that ours grades otherwise. The folder gets the
+table (`agreement.md`, `.csv`, `.png`), the cases that ours or a peer grades otherwise (`disagreements.md`, `.csv`)
+and every grade (`cases.csv`). The cases are spellings and phrasings that graders stumble over, so the shares do not
+say how often a grader errs on responses that models usually write.
+
+In the tables, `grader` is the task, and `judge` the grader of it: `larpo_ir` or the peer.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -35,13 +37,13 @@ HERE = Path(__file__).parent
 
 def _mixeval_says(case: Case) -> bool:
     if case["type"] == mixeval.MULTIPLE_CHOICE:
-        return mixeval.chosen_option(case["response"], case["options"]) == case["gold"]
+        return bool(mixeval.chosen_option(case["response"], case["options"]) == case["gold"])
     return any(mixeval.answers_with(case["response"], t, case["question"]) for t in case["targets"])
 
 
 @dataclass(frozen=True)
 class Grader:
-    """A grader of ours and its peer, each a function from a case; `module` is what the peer needs installed."""
+    """A grader of ours and its peer, each a function from a case; `module` is the package that the peer needs."""
 
     ours: Callable[[Case], bool]
     peer_name: str
@@ -49,7 +51,12 @@ class Grader:
     module: str | None = None
 
 
-def _exact(module: Any) -> Callable[[Case], bool]:
+class _Exact(Protocol):
+    @property
+    def is_correct(self) -> Callable[[str | None, str], bool]: ...
+
+
+def _exact(module: _Exact) -> Callable[[Case], bool]:
     return lambda case: bool(module.is_correct(case["response"], case["gold"]))
 
 
@@ -99,7 +106,7 @@ def read_cases(path: Path) -> list[tuple[str, Case]]:
 
 
 def judge_cases(folder: Path) -> pd.DataFrame:
-    """Every case with the verdicts: `grader, place, gold, label, ours, peer_name, peer, reason, response`.
+    """Every case with its two grades: `grader, place, gold, label, ours, peer_name, peer, reason, response`.
 
     `peer` is None where the peer is not installed. A grader without a file of cases is left out. Either is printed.
     """
@@ -144,7 +151,7 @@ def wilson(right: int, number: int, z: float = 1.959964) -> tuple[float, float]:
 
 
 def agreement(judged: pd.DataFrame) -> pd.DataFrame:
-    """`grader, judge, right, cases, agreement, low, high`, and how many cases this judge alone gets right."""
+    """`grader, judge, right, cases, agreement, low, high`, and how many cases one of the two alone grades right."""
     rows = []
     for name, cases in judged.groupby("grader", sort=False):
         judges = {"larpo_ir": "ours"}
@@ -180,7 +187,7 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def disagreements(judged: pd.DataFrame) -> pd.DataFrame:
-    """Cases judged otherwise than labelled: `grader, judge, place, right is, reason, gold, response`."""
+    """Cases graded otherwise than labelled: `grader, judge, place, right is, reason, gold, response`."""
     judges = {"larpo_ir": judged["ours"], None: judged["peer"]}
     parts = []
     for judge, verdicts in judges.items():
@@ -209,7 +216,7 @@ def figure_of(table: pd.DataFrame) -> Figure:
 
 
 def lines_of(table: pd.DataFrame, judged: pd.DataFrame) -> Iterator[str]:
-    """What is printed: the table, and each case of ours that disagrees."""
+    """Lines to print: the table, and each case that our grader grades otherwise than labelled."""
     yield markdown_table(shown(table))
     own = disagreements(judged)
     for row in own[own["judge"] == "larpo_ir"].to_dict("records"):

@@ -53,7 +53,7 @@ NUMBERS = (
 def official_rules_say(case: dict[str, Any], place: int) -> bool:
     """Whether MixEval's published rules call the response right; see the module's docstring."""
     if case["type"] == "multiple-choice":
-        return official_choice(case["response"], case["options"], place) == case["gold"]
+        return bool(official_choice(case["response"], case["options"], place) == case["gold"])
     predictions = set(_predictions(case["response"]))
     targets = {value for target in case["targets"] for value in _normalised(target)}
     texts = [target for target in targets if isinstance(target, str)]

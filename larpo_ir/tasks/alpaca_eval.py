@@ -70,7 +70,7 @@ def judge_outputs(
             apart.
         references: AlpacaEval's model outputs of the reference system: a file, or a frame with the columns
             `instruction` and `output` (or a results frame).
-        judge: see `larpo_ir.rewards.judges`.
+        judge: a `Judge` of `larpo_ir.rewards.judges`, or a function of its form; it compares two responses.
         model: the name of a system without a column `generator`.
 
     Responses are matched with references by instruction, or by `qid`, the place of the instruction in the references,
@@ -97,7 +97,7 @@ def evaluate_outputs(
     """Judge responses, and write the evaluation to a folder; `judge_outputs` tells the first three arguments.
 
     Args:
-        output: a folder, new or with this evaluation: what was judged there is not judged again.
+        output: a folder, new or with this evaluation: no pair that was judged there is judged again.
         model: the name of a system without a column `generator`; None: `model`.
         others: judgements of other systems against the same references (`read_annotations`), from which the
             difficulty of instructions is inferred together with these.
@@ -105,7 +105,7 @@ def evaluate_outputs(
         batch_size: so many items go to the judge at a time, and are kept if a later one fails.
 
     The folder holds `annotations.json` (AlpacaEval's form), `items.parquet` (the same as judgements),
-    `verdicts.jsonl` (what was judged so far; a `RecordedJudge` needs none), `summary.json`, and the leaderboard as
+    `verdicts.jsonl` (the verdicts so far; a `RecordedJudge` needs none), `summary.json`, and the leaderboard as
     `leaderboard.csv`, `.md` and `.tex`. An evaluation that fails before the first verdict leaves no folder.
 
     Returns the leaderboard, best first: `model, win_rate, length_controlled_win_rate, standard_error, num_items,
@@ -126,7 +126,7 @@ def evaluate_outputs(
     settings = {"task": "alpaca_eval", "models": list(pairs["model"].unique()), "judge": repr(judge)}
     made_from = settings | {name: identity(thing) for name, thing in given.items()}
     with claimed(folder, made_from, pairs[["model", *TEXT_COLUMNS]]):
-        # What is on record needs no second one, which would not tell the systems apart.
+        # Recorded verdicts need no second record, which would not tell the systems apart.
         is_recorded = isinstance(judge, RecordedJudge)
         judgements = _judged(
             pairs, judge if is_recorded else RememberingJudge(judge, folder / "verdicts.jsonl", batch_size)
@@ -174,7 +174,7 @@ def _judged(pairs: pd.DataFrame, judge: Compare) -> pd.DataFrame:
 
 
 def _paired(outputs: pd.DataFrame, references: pd.DataFrame | PathLike, model: str | None) -> pd.DataFrame:
-    """Responses with the reference's, one row for each: what a judgement has but lengths and verdict."""
+    """Responses with the reference's, one row for each: a judgement without lengths and verdict."""
     reference = _reference_frame(references)
     if model is None and "generator" not in outputs:
         model = "model"

@@ -23,7 +23,7 @@ on what the sentence says, not on chance alone, so a policy can learn them and c
 
 Steps go wrong independently, and the steps after a wrong number continue from it.
 
-**What it is for.** At a misleading cue the *operator* that most demonstrations write is the wrong one, but what
+**Purpose.** At a misleading cue the *operator* that most demonstrations write is the wrong one, but what
 follows it is split over several results, so the right result is the most frequent single one. A policy that
 models its demonstrations well is then a retriever with high recall and a poor first rank: greedy decoding takes
 the wrong operator; a vote over samples beats greedy decoding; a verifier over the same samples beats the vote.
@@ -52,7 +52,7 @@ SLIPPING = {"+": 0.10, "-": 0.6}
 """Probability of a slip, by the operator that the demonstrator writes (not by the one that is right)."""
 
 SLIPS = {"counts the first one too": -1, "loses a ten": -10, "does both": -11}
-"""What a slip adds to the operand: `42 - 7` becomes 36, 45 or 46."""
+"""The number that a slip adds to the operand: `42 - 7` becomes 36, 45 or 46."""
 
 MISLEADING_SHARE = 0.8
 """Share of the problems with a misleading cue. They have one of them, at a random step."""
@@ -112,7 +112,7 @@ class Step:
 
     @property
     def owner(self) -> str:
-        """Whose things have been counted once this step is done."""
+        """The person whose things have been counted once this step is done."""
         return self.other if self.cue.passes_on else self.holder
 
 
@@ -202,7 +202,7 @@ def solution(problem: Problem) -> str:
 
 
 def demonstration(problem: Problem, rng: np.random.Generator) -> str:
-    """What a pupil of the class writes: right, or wrong in the ways of `MISREADING` and `SLIPPING`."""
+    """The solution that a pupil of the class writes: right, or wrong in the ways of `MISREADING` and `SLIPPING`."""
     return _write(problem, [_attempt(step.cue, rng) for step in problem.steps])
 
 
@@ -234,7 +234,7 @@ def demonstrations(num: int, seed: int = 0) -> Dataset:
 
 
 def sft_recipe(seed: int = 0) -> SmallPolicy:
-    """How the policy to be aligned is made; it takes about a minute on two CPU cores.
+    """The recipe of the policy to be aligned; to follow it takes about a minute on two CPU cores.
 
     The initialisation is wider than usual (0.08 instead of 0.02) and the rotary base smaller (500 instead of
     10,000): a model this small then learns to copy numbers, and with that the sums, several times sooner. One

@@ -1,4 +1,4 @@
-"""The folder of an evaluation: whose it is, and that a failed one does not stand in the way of the next."""
+"""The folder of an evaluation says which one it holds; a failed one does not stand in the way of the next."""
 
 from __future__ import annotations
 

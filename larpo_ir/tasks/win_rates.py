@@ -218,7 +218,7 @@ class _Table:
 class _Fit:
     theta: Floats
     psi: Floats
-    places: Floats  # [instructions, points]: where on the line of difficulties an instruction may lie
+    places: Floats  # [instructions, points]: places on the line of difficulties where an instruction may lie
     posterior: Floats  # [instructions, points]
 
     def at_equal_lengths(self, table: _Table) -> Floats:
@@ -238,7 +238,7 @@ def _standardised(values: Floats) -> Floats:
 def _fit(table: _Table, known: Floats, inferred: bool) -> _Fit:
     """Posterior mode of θ, φ, ψ, their common means and δ.
 
-    `known`: what is known about the difficulties, [instructions]. `inferred`: whether they are δ · known + ε, or
+    `known`: the known part of the difficulties, [instructions]. `inferred`: whether they are δ · known + ε, or
     `known` itself, which is the same with δ = 1 and ε = 0.
     """
     num_models = len(table.models)

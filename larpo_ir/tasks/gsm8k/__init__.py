@@ -5,7 +5,7 @@ computes nothing that the text asks for: a response that ends in `9 * 2` has no 
 spellings of a number it knows, `numerals` what a number and an equation are, `reading` which number is the answer,
 `circumstances` which numbers of a sentence stand beside it.
 
-**Which number is the answer.** Marks come in levels of strength (`reading._MARKS`). Of the strongest level present
+**The number that is the answer.** Marks come in levels of strength (`reading._MARKS`). Of the strongest level present
 the last occurrence counts, so that a response may correct itself. Without a mark: a bold number in the last line
 that has a number; failing that, the last equation of the last clause that has a number (18 in `9 * 2 = 18 for 3
 days`); failing that, the last number of the text that is not denied (`18, not 20`). A label before a sentence
@@ -24,12 +24,12 @@ After a mark,
 * currency, `%` and units are dropped, and so are scale words: `$4 million` reads as 4, as GSM8K's own answers do;
 * a minus may have space behind it (`- 3`), be any dash or a word, and stand before a box; at the start of a line
   `- 3 apples` is a list's item, in `Answer:- 3` the hyphen belongs to the colon, and `x-3` has no minus sign of 3;
-* what a function, a root or `±` has hold of is no answer: `\sqrt{25}`, `2\pi`, `± 5`; `0.\overline{3}` is 1/3;
+* a number in the hold of a function, a root or `±` is no answer: `\sqrt{25}`, `2\pi`, `± 5`; `0.\overline{3}` is 1/3;
 * `7:00` is 7, as in GSM8K; other clock times, ratios, dates, ranges, `1,2,3`, `1.234.567`, `9'50`
   and decimal commas are no numbers.
 
 A response that goes on with a next question (`Q:`, `Question:`, `Example 2:`, a user turn) after it has answered is
-read up to there: what follows answers another problem. An offer of help or a note at the end (`Let me know if …`,
+read up to there: the rest answers another problem. An offer of help or a note at the end (`Let me know if …`,
 `Note: …`) is passed by, and reasoning up to `</think>` when a number follows it. Decimal digits of every script are
 read (`٣` is 3); number words are not.
 

@@ -1,4 +1,4 @@
-"""Numbers beside the answer: what a last sentence brings in around the number that it has said.
+"""Numbers beside the answer, which a last sentence brings in around the number that it has said.
 
 `So 4.75 m remain (out of 10 m).`, `It takes 48 minutes to travel 8 km.`, `He spends $50 because 50 < 52.`: the last
 number of such a sentence is no answer. A number is passed by only where another remains in its sentence.
@@ -63,7 +63,7 @@ def _without_aside(match: re.Match[str]) -> str:
 
 
 def without_asides(text: str, start: int) -> str:
-    """The text without what it says in parentheses beside a number, behind the place.
+    """The text without asides in parentheses beside a number, behind the place.
 
     `(out of 10 m)`, `(assuming 5 days)`, `(6 groups of 5)` go; `(20 students)` and `(4 * 5 = 20)` stay.
     """
@@ -71,7 +71,7 @@ def without_asides(text: str, start: int) -> str:
 
 
 def is_result(text: str, found: re.Match[str]) -> bool:
-    """Whether a number is what an equation comes to, also where its left side is none that can be read."""
+    """Whether a number is the result of an equation, also of one whose left side cannot be read."""
     if set("=≈") & set(found[0]):
         return True
     return _EQUALS.search(text, max(found.start() - 8, 0), found.start()) is not None

@@ -69,7 +69,7 @@ def resolve(found: re.Match[str] | None) -> Fraction | None:
 
 
 def decimal_places(exact: Fraction) -> int | None:
-    """How many decimals write the value exactly; None when they repeat for ever, as for 1/3."""
+    """The number of decimals that write the value exactly; None when they repeat for ever, as for 1/3."""
     rest, twos, fives = exact.denominator, 0, 0
     while rest % 2 == 0:
         rest, twos = rest // 2, twos + 1

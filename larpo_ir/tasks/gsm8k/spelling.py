@@ -140,7 +140,7 @@ _WITHIN: Rules = [
     (re.compile(r"-(?:\\[,;:! ]|~)(?=\\?\$?[0-9.])"), "-"),
 ]
 
-# What is applied to numbers is not computed, and never taken off: \sqrt{25} is not 25.
+# A function of numbers is not computed, and never taken off: \sqrt{25} is not 25.
 _FUNCTIONS = (
     "sqrt|[dt]?binom|log|ln|exp|a?r?c?sin|a?r?c?cos|a?r?c?tan|max|min|gcd|lcm|lfloor|lceil|sum|prod|int|vec"
 )
@@ -263,7 +263,7 @@ _SPACED_ANSWER = re.compile(rf"-?\$? ?(?:{_THREES}|[0-9]{{1,3}}(?: , [0-9]{{3}})
 def grouped(text: str, start: int) -> tuple[str, int]:
     """The text with the groups of the number at `start` joined, and where that number starts.
 
-    For places where one number is expected: what a mark announces as `9 500 dollars` is one.
+    For places where one number is expected: behind a mark, `9 500 dollars` is one.
     """
     if found := _SPACED_ANSWER.match(text, start):
         return re.sub(" ,? ?", "", found[0]) + text[found.end() :], 0

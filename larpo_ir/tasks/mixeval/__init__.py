@@ -6,9 +6,9 @@ free-form (a response is right when it gives one of the targets) or multiple-cho
     topics   qid, query (what a model is asked), type, benchmark, question, context, options, targets, gold
     scores   answer (what the response was read as), score (0 to 1), read_by (`rules`, `parser`, or None)
 
-**Rules, multiple choice** (`choices.chosen_option`): what is denied is left out; then a choice that is announced, a
-letter at the start, a letter alone on the last line, and so on, in the order of that module's docstring. What names
-several options, and what remains, chooses nothing and scores 0: nothing is guessed.
+**Rules, multiple choice** (`choices.chosen_option`): denied options are left out; then counts a choice that is
+announced, a letter at the start, a letter alone on the last line, and so on, in the order of that module's docstring.
+A response that names several options, or to which no rule applies, chooses nothing and scores 0: nothing is guessed.
 
 **Rules, free-form** (`answers.answers_with`), any target: a formula as `larpo_ir.tasks.math` compares it; a number
 where it is the final number of the response or of its first sentence, or the first one before circumstances (`41
@@ -63,10 +63,10 @@ def score(items: pd.DataFrame, parser: ResponseGenerator | None = None) -> pd.Da
     """Add `answer`, `score` and `read_by` to items with their responses (`text`; None, for none, scores 0).
 
     `parser`: a generator that is asked which option a response chooses, or how right a free-form response is, from 0
-    to 1; greedily, once for each response. What it says that cannot be read is left to the rules, and counted so in
-    `read_by`. Without a parser the rules read everything.
+    to 1; greedily, once for each response. Where its reply cannot be read, the rules read the response, and `read_by`
+    says so. Without a parser the rules read everything.
     """
-    # Where there is nothing, frames may have NaN for None, and arrays for lists when they come from Parquet.
+    # Frames from Parquet have arrays for lists, and frames may have NaN for None.
     rows = [
         {**row, "options": [] if row["type"] == FREE_FORM else list(row["options"])}
         for row in items.to_dict("records")

@@ -108,7 +108,7 @@ def _called_right(said: str, letters: str) -> Iterator[tuple[int, str]]:
 
 
 def _ends(pattern: re.Pattern[str], text: str) -> Iterator[int]:
-    """Where matches of the pattern end, those within others included."""
+    """Ends of matches of the pattern, those within others included."""
     match = pattern.search(text)
     while match:
         yield match.end()

@@ -1,4 +1,4 @@
-"""Words of an answer: without case, accents, punctuation and articles, and where some of them occur in others."""
+"""Words of an answer, without case, accents, punctuation and articles; places of some words in others."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _OPENING = re.compile(
 
 
 def own_answer(text: str) -> str:
-    """What a response says behind its reasoning and before a next question that it makes up."""
+    """The part of a response behind its reasoning and before a next question that it makes up."""
     text = text.rpartition("</think>")[2].strip() or text.strip()
     own = _NEXT_QUESTION.split(text, maxsplit=1)[0].strip()
     return text if not own or _OPENING.fullmatch(own) else own
@@ -73,7 +73,7 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def occurrences(part: tuple[str, ...], whole: tuple[str, ...]) -> Iterator[int]:
-    """Where a run of words begins in others."""
+    """Places where a run of words begins in others."""
     size = len(part)
     if size:
         yield from (i for i in range(len(whole) - size + 1) if whole[i : i + size] == part)
