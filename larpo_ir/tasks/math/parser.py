@@ -1,6 +1,6 @@
 r"""Tokens to an expression of numbers, names, operators and functions.
 
-Nothing but these forms is read: sums, integrals and limits are `Unreadable`, and no text is evaluated.
+The parser reads these forms alone: sums, integrals and limits are `Unreadable`. It evaluates no text.
 
     sum      = [sign] product { ("+" | "-" | "\pm") product }
     product  = factor { ("*" | "/" | ":" | nothing) factor }
@@ -9,7 +9,7 @@ Nothing but these forms is read: sums, integrals and limits are `Unreadable`, an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from larpo_ir.tasks.math.expressions import (
@@ -191,31 +191,32 @@ class _Parser:
 
     def atom(self) -> Node:
         token = self.take()
-        if token.kind == "num":
-            number = numeral(token.text)
-            return self.mixed(number) if "." not in token.text else self.scientific(number)
-        if token.kind == "name":
-            return self.named(token.text)
-        if token.kind == "func":
-            return self.called(token.text)
-        if token.kind == "open":
-            return self.bracketed(token.text)
-        if token[:2] == ("mark", "bar"):
-            self.bars += 1
-            node = self.sum()
-            self.expect("mark", "bar")
-            self.bars -= 1
-            return Call("abs", (node,))
-        if token.kind == "cmd" and token.text == "frac":
-            top = self.group()
-            return Product((top, inverse(self.group())))
-        if token.kind == "cmd" and token.text == "binom":
-            return Call("binom", (self.group(), self.group()))
-        if token.kind == "cmd" and token.text == "over":
-            return Call("overline", (self.group(),))
-        if token.kind == "cmd" and token.text == "sqrt":
-            return self.root()
+        if token.kind in _ATOMS:
+            return _ATOMS[token.kind](self, token.text)
+        if token[:2] in _OPERATORS:
+            return _OPERATORS[token[:2]](self)
         raise Unreadable(f"{token.text!r} where a number or name was expected")
+
+    def number(self, text: str) -> Node:
+        number = numeral(text)
+        return self.mixed(number) if "." not in text else self.scientific(number)
+
+    def absolute(self) -> Node:
+        self.bars += 1
+        node = self.sum()
+        self.expect("mark", "bar")
+        self.bars -= 1
+        return Call("abs", (node,))
+
+    def fraction(self) -> Node:
+        top = self.group()
+        return Product((top, inverse(self.group())))
+
+    def binomial(self) -> Node:
+        return Call("binom", (self.group(), self.group()))
+
+    def overlined(self) -> Node:
+        return Call("overline", (self.group(),))
 
     def mixed(self, whole: Num) -> Node:
         """`1\\frac{1}{2}` is one and a half; `2\\frac{x}{3}` and `2\\frac{\\pi}{3}` are products."""
@@ -251,14 +252,14 @@ class _Parser:
             return mantissa
         if sign.kind == "num" and sign.text.isdigit():
             self.place += 2
-            return Product((mantissa, Power(Num(Fraction(10)), numeral(sign.text))))
-        if sign.kind == "op" and sign.text in ("+", "-") and digits.kind == "num" and not digits.spaced:
+            exponent: Node = numeral(sign.text)
+        elif sign[:2] in (("op", "+"), ("op", "-")) and digits.kind == "num" and not digits.spaced:
             self.place += 3
-            exponent: Node = numeral(digits.text)
-            return Product(
-                (mantissa, Power(Num(Fraction(10)), negative(exponent) if sign.text == "-" else exponent))
-            )
-        return mantissa
+            exponent = numeral(digits.text)
+            exponent = negative(exponent) if sign.text == "-" else exponent
+        else:
+            return mantissa
+        return Product((mantissa, Power(Num(Fraction(10)), exponent)))
 
     def subscript(self) -> str:
         if not self.accept("op", "_"):
@@ -347,17 +348,33 @@ class _Parser:
         return Call("root", (self.number_or_group(), Num(Fraction(2))))
 
     def number_or_group(self) -> Node:
-        """`\\sqrt3` and `√12`: TeX would take one digit, but who leaves out the braces means the number."""
+        """`\\sqrt3` and `√12`: TeX would take one digit, but a writer who leaves out the braces means the number."""
         if self.peek().kind == "num":
             return numeral(self.take().text)
         return self.group()
+
+
+_ATOMS: dict[str, Callable[[_Parser, str], Node]] = {
+    "num": _Parser.number,
+    "name": _Parser.named,
+    "func": _Parser.called,
+    "open": _Parser.bracketed,
+}
+_OPERATORS: dict[tuple[str, ...], Callable[[_Parser], Node]] = {
+    ("mark", "bar"): _Parser.absolute,
+    ("cmd", "frac"): _Parser.fraction,
+    ("cmd", "binom"): _Parser.binomial,
+    ("cmd", "over"): _Parser.overlined,
+    ("cmd", "sqrt"): _Parser.root,
+}
 
 
 def parse(tokens: Sequence[Token]) -> Node:
     r"""The expression that tokens write.
 
     Raises:
-        Unreadable: what is no expression of numbers, names, operators and functions, or is nested too deeply.
+        Unreadable: for tokens that are no expression of numbers, names, operators and functions, or that nest too
+            deeply.
 
     >>> from larpo_ir.tasks.math.tokens import tokens
     >>> parse(tokens(r"1\frac{1}{2}")) == parse(tokens("1 1/2")), parse(tokens("2!"))

@@ -1,10 +1,14 @@
-r"""One spelling of what is written in several ways: Unicode and LaTeX, thousands, repeating decimals."""
+r"""One spelling for signs with several: Unicode and LaTeX, thousands, repeating decimals."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from fractions import Fraction
+from typing import TypeAlias
+
+from larpo_ir.tasks.math import decimals
 
 _CHARACTERS = {
     **dict.fromkeys("−–—‐‑‒﹣－", "-"),
@@ -29,7 +33,7 @@ _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
 _LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 
 
-# What packages and switches write: siunitx, colours, `{\\rm cm}`, micro.
+# Spellings of packages and switches: siunitx, colours, `{\\rm cm}`, micro.
 _PACKAGES = (
     (re.compile(r"\\(?:SI|qty)\s?\{([^{}]*)\}\s?\{([^{}]*)\}"), r"\1\\text{ \2}"),
     (re.compile(r"\{([^{}]{1,40})\\choose(?![A-Za-z])([^{}]{1,40})\}"), r"\\binom{\1}{\2}"),
@@ -53,110 +57,77 @@ _PACKAGES = (
     (re.compile(r"(?<=[0-9])m/s(?![A-Za-z])"), r"\\text{ m/s}"),
     (re.compile(r"(?<=[0-9])(?:\s|\\text\{\s?)?o['’]clock\}?"), ""),
 )
-_RECURRING = re.compile(
-    r"([0-9]*)\.([0-9]{1,20})\s?(?:\\text\{\s?)?[(]?(?:repeating|recurring)(?:\sdecimals?)?[)]?\}?"
-)
 _CURRENCIES = {"€": "euros", "£": "sterling", r"\pounds": "sterling", "₹": "rupees", "¥": "yen"}
 _CURRENCY = re.compile(r"(€|£|\\pounds(?![A-Za-z])|₹|¥)\s?([0-9][0-9,.]*[0-9]|[0-9])")
+_RAISED_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+")
+_LOWERED_RUN = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
 
 
 def spelled(text: str) -> str:
-    r"""Unicode's mathematical characters as LaTeX, full-width ones as ASCII.
+    r"""Spell Unicode's mathematical characters as LaTeX, and full-width ones as ASCII.
 
     >>> spelled("−3 ≤ x²")
     '-3 \\le  x^{2}'
     """
-    for written, plain in _PACKAGES:
-        text = written.sub(plain, text)
-    text = _RECURRING.sub(_recurring, text)
+    text = decimals.overlined(_rewritten(text, _PACKAGES))
     text = _CURRENCY.sub(
         lambda amount: f"{amount[2]}\\text{{ {_CURRENCIES[amount[1]]}}}", text.replace(r"\%", "%")
     )
-    text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+", lambda raised: "^{" + raised[0].translate(_RAISED) + "}", text)
-    text = re.sub("[₀₁₂₃₄₅₆₇₈₉]+", lambda lowered: "_{" + lowered[0].translate(_LOWERED) + "}", text)
+    text = _RAISED_RUN.sub(lambda raised: "^{" + raised[0].translate(_RAISED) + "}", text)
+    text = _LOWERED_RUN.sub(lambda lowered: "_{" + lowered[0].translate(_LOWERED) + "}", text)
     return unicodedata.normalize("NFKC", text.translate(_TRANSLATION))
 
 
-_BLANK = r"(?:\\[,;:! ]|~|\{,\}\s?|\{\\,\}|,\\!|[ '_])"
-_GROUPED = re.compile(rf"(?<![0-9.,])[1-9][0-9]{{0,2}}(?:{_BLANK}\s?[0-9]{{3}})+(?![0-9])")
-_COMMA = re.compile(r"\{,\}|,\\!")
-_UNION = re.compile(r"(?<=[)\]])\s*U\s*(?=[(\[])")
-_TIMES = re.compile(r"(?<=[0-9)])\s[xX]\s(?=\$?[0-9(])")
-_EMPHASIS = re.compile(r"(?<![\w)}])\*\*|\*\*(?![\w({])|`")  # but x**2 is a power
-_COUNTRY = re.compile(r"\b(?:US|AU|CA|NZ|HK)\s?\\?\$")
-_SIZES = re.compile(r"\\(?:left|right|[bB]igg?[lrm]?)(?![A-Za-z])\s*\.?(?=[^A-Za-z0-9]|$)")
-
-
-_BRACED_SIGN = re.compile(r"\{([-+=:<>])\}")
-_UNIT_FRACTION = re.compile(
-    r"\\[dt]?frac\s*\{\s*(\\(?:text|mathrm)\{[^{}0-9]*\})\s*\}\s*\{\s*(\\(?:text|mathrm)\{[^{}0-9]*\}(?:\^\{?[0-9]\}?)?)\s*\}"
-)
-
-
-_REPEATING = re.compile(
-    r"([0-9]*)\.([0-9]*)\\(?:overline|bar|dot|overbar)\s*(?:\{\s*([0-9]+)\s*\}|([0-9]))(?![0-9])"
-    r"|([0-9]*)\.([0-9]*)\(([0-9]+)\)(?=\.\.\.|\\ldots|$|[^0-9(])"
-)
-_TRAILING_DOTS = re.compile(r"([0-9]*)\.([0-9]+)\s?(?:\.\.\.|\\[cl]?dots[bc]?(?![A-Za-z]))")
-
-
-def _repeating(match: re.Match[str]) -> str:
-    whole, fixed, period = (
-        (match[1], match[2], match[3] or match[4]) if match[5] is None else match.group(5, 6, 7)
-    )
-    if len(whole + fixed + period) > 60:
-        return match[0]
-    scale = 10 ** len(fixed)
-    value = Fraction(int(whole or 0) * scale + int(fixed or 0)) / scale
-    value += Fraction(int(period), (10 ** len(period) - 1) * scale)
-    return rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
-
-
-def _recurring(match: re.Match[str]) -> str:
-    """`0.3 repeating` is a third, `0.36 repeating` is 4/11."""
-    dotted = _TRAILING_DOTS.sub(_dotted, f"{match[1]}.{match[2]}...")
-    return dotted if "overline" in dotted else rf"{match[1]}.\overline{{{match[2]}}}"
-
-
-def _dotted(match: re.Match[str]) -> str:
-    """`0.1666...` is one sixth: what is repeated at the end goes on for ever. `3.14159...` is what it starts with."""
-    digits = match[2]
-    for size in range(1, min(len(digits), 20) // 2 + 1):
-        tail = digits[-size:]
-        if digits.endswith(tail * 2) and (size > 1 or len(digits) >= 2):
-            head = digits
-            while head.endswith(tail):
-                head = head[:-size]
-            return rf"{match[1]}.{head}\overline{{{tail}}}"
-    return match[0] if len(digits) < 3 else f"{match[1]}.{digits}"
-
-
-_ARC = re.compile(
-    r"([0-9]{1,4})\s?\^\s?\{?\s?\\circ\s?\}?\s?([0-9]{1,2})\s?(?:'|\^\{?\\prime\}?)(?:\s?([0-9]{1,2})\s?\")?"
-)
-
-
 def _arc(match: re.Match[str]) -> str:
-    """Degrees, minutes and seconds of arc."""
+    """Read degrees, minutes and seconds of arc as degrees."""
     degrees = int(match[1]) + Fraction(int(match[2]), 60) + Fraction(int(match[3] or 0), 3600)
     return rf"\frac{{{degrees.numerator}}}{{{degrees.denominator}}}^\circ"
 
 
+def _digits(number: re.Match[str]) -> str:
+    return re.sub(r"[^0-9]", "", number[0])
+
+
+_BLANK = r"(?:\\[,;:! ]|~|\{,\}\s?|\{\\,\}|,\\!|[ '_])"
+_Rewriting: TypeAlias = tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]
+_BRACKETS_AND_UNITS: tuple[_Rewriting, ...] = (
+    # \left( and \Big[
+    (re.compile(r"\\(?:left|right|[bB]igg?[lrm]?)(?![A-Za-z])\s*\.?(?=[^A-Za-z0-9]|$)"), " "),
+    (re.compile(r"\{([-+=:<>])\}"), r"\1"),  # 3 {+} 4
+    (
+        re.compile(
+            r"([0-9]{1,4})\s?\^\s?\{?\s?\\circ\s?\}?\s?([0-9]{1,2})\s?(?:'|\^\{?\\prime\}?)(?:\s?([0-9]{1,2})\s?\")?"
+        ),
+        _arc,  # 30^\circ 15' 20"
+    ),
+    (
+        re.compile(
+            r"\\[dt]?frac\s*\{\s*(\\(?:text|mathrm)\{[^{}0-9]*\})\s*\}\s*\{\s*(\\(?:text|mathrm)\{[^{}0-9]*\}(?:\^\{?[0-9]\}?)?)\s*\}"
+        ),
+        r"\1/\2",  # \frac{\text{m}}{\text{s}}
+    ),
+)
+_NUMBERS_AND_SIGNS: tuple[_Rewriting, ...] = (
+    (re.compile(r"(?<![\w)}])\*\*|\*\*(?![\w({])|`"), " "),  # but x**2 is a power
+    (re.compile(r"\b(?:US|AU|CA|NZ|HK)\s?\\?\$"), "$"),  # US$5
+    (re.compile(rf"(?<![0-9.,])[1-9][0-9]{{0,2}}(?:{_BLANK}\s?[0-9]{{3}})+(?![0-9])"), _digits),  # 1{,}000
+    (re.compile(r"(?<=[)\]])\s*U\s*(?=[(\[])"), r"\\cup "),  # (0, 1) U (2, 3)
+    (re.compile(r"\{,\}|,\\!"), ","),
+    (re.compile(r"(?<=[0-9)])\s[xX]\s(?=\$?[0-9(])"), "*"),  # 3 x 4
+)
+
+
 def cleaned(text: str) -> str:
-    r"""One spelling of characters, blanks, sizes of brackets, thousands and repeating decimals.
+    r"""Spell characters, blanks, sizes of brackets, thousands and repeating decimals in one way.
 
     >>> cleaned(r"\left( 1{,}000 \right)"), cleaned(r"0.1\overline{6}")
     ('  ( 1000  )', '\\frac{1}{6}')
     """
-    text = _BRACED_SIGN.sub(r"\1", _SIZES.sub(" ", spelled(text)))
-    text = _ARC.sub(_arc, text)
-    text = _UNIT_FRACTION.sub(r"\1/\2", text)
-    while (
-        merged := re.sub(r"\\(?:bar|dot)\{?([0-9]+)\}?\\(?:bar|dot)\{?([0-9])\}?", r"\\bar{\1\2}", text)
-    ) != text:
-        text = merged
-    text = _COUNTRY.sub("$", _EMPHASIS.sub(" ", text))
-    text = _GROUPED.sub(lambda number: re.sub(r"[^0-9]", "", number[0]), text)
-    text = _UNION.sub(r"\\cup ", text)
-    text = _TIMES.sub("*", _COMMA.sub(",", text))
-    return _REPEATING.sub(_repeating, _TRAILING_DOTS.sub(_dotted, text))
+    text = decimals.under_one_bar(_rewritten(spelled(text), _BRACKETS_AND_UNITS))
+    return decimals.as_fractions(_rewritten(text, _NUMBERS_AND_SIGNS))
+
+
+def _rewritten(text: str, rewritings: tuple[_Rewriting, ...]) -> str:
+    for pattern, replacement in rewritings:
+        text = pattern.sub(replacement, text)
+    return text
