@@ -110,7 +110,7 @@ def _written(text: str, match: re.Match[str]) -> str:
 
 
 def _is_sign(before: str, answer: str) -> bool:
-    """Whether a dash before a number is its sign: not behind another number, nor a dash between words (`so - 5`)."""
+    """Tell whether a dash is a number's sign: no dash behind another number or between words (`so - 5`) is."""
     last = before.rstrip()[-1:]
     if last.isdigit() or last in (")", "]", "}", "%", "$"):
         return False
@@ -136,7 +136,7 @@ class _Pair(NamedTuple):
 
 
 def _together(text: str, first: Value, second: Value, whole: str) -> str | None:
-    """The one answer that two values write; None where they are two."""
+    """Return the one answer that two values write; None where they are two."""
     pair = _Pair(text, first, second, whole, text[first.end : second.start])
     return next((answer for join in _JOINS if (answer := join(pair)) is not None), None)
 

@@ -24,7 +24,7 @@ _SEVERAL = re.compile(
 
 
 def concluded(text: str, spans: Sequence[Span]) -> Found | None:
-    """The answer that the end of a text comes to."""
+    """Return the answer that the end of a text comes to."""
     if (listed := _itemized(text)) is not None:
         return listed
     places = sentences(text, spans)
@@ -48,7 +48,7 @@ def _of_sentence(sentence: str, spans: Sequence[Span], *, last: bool, alone: boo
 
 
 def _emphasized(sentence: str, *, words_too: bool) -> Found | None:
-    """The value that is bold. `words_too`: a few bold words are an answer too."""
+    """Return the value that is bold. `words_too`: a few bold words are an answer too."""
     bolds = list(_BOLD.finditer(sentence))[::-1]
     # `pays **$10.80** for **24 apples**`: of several, the one that a verb leads to.
     for bold in sorted(bolds, key=lambda bold: not leads(sentence[: bold.start()])):
@@ -66,7 +66,7 @@ def _emphasized(sentence: str, *, words_too: bool) -> Found | None:
 
 
 def _itemized(text: str) -> Found | None:
-    """`The solutions are:` and a list to the end of the text, an item each."""
+    """Read `The solutions are:` and a list to the end of the text, an item a line."""
     mark = _SEVERAL.search(text, max(len(text) - MAX_LENGTH, 0))
     if mark is None:
         return None
@@ -100,7 +100,7 @@ _CONCLUDES = re.compile(
 
 
 def _clause_in_words(sentence: str, spans: Sequence[Span]) -> Found | None:
-    """Of `Since $100 = 98 + 2$, the day is Thursday.` the last clause, which no value is in."""
+    """Read the last clause of `Since $100 = 98 + 2$, the day is Thursday.`, which holds no value."""
     said = _SAID.search(sentence)
     comma = sentence.rfind(", ", 0, said.start()) if said else -1
     clause = sentence[comma + 2 : said.start()] if said and comma >= 0 else ""
@@ -111,7 +111,7 @@ def _clause_in_words(sentence: str, spans: Sequence[Span]) -> Found | None:
 
 
 def _worded(sentence: str, *, last: bool, alone: bool) -> Found | None:
-    """A conclusion without a number: `The range is all real numbers.`, `Thus there are twelve.`"""
+    """Read a conclusion without a number: `The range is all real numbers.`, `Thus there are twelve.`"""
     said = _SAID.search(sentence) or _OPTION.search(sentence)
     if said is None and alone:
         said = _ALONE.fullmatch(sentence.strip())

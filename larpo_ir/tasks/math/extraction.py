@@ -1,20 +1,21 @@
-r"""Which part of a response is its answer.
+r"""The part of a response that is its answer.
 
-In this order:
+The reader looks for it in this order:
 
 1. the last box that is closed and not empty (`\boxed{…}`, `\fbox{…}`), with the boxes next to it: `\boxed{1} and
    \boxed{2}` is the list 1, 2;
-2. what is **stated**, the last time: after `#### `, `the answer is`, `Answer:`, the heading `Final Answer` or
+2. the last answer that is **stated**: after `#### `, `the answer is`, `Answer:`, the heading `Final Answer` or
    `<answer>`, before `is the answer`, or bold on a line of its own. Formulas joined by commas or `and` belong
    together; else the clause counts;
 3. the **conclusion**: a list of solutions, an item a line, that ends the text; else the last sentence with a value
-   or with a conclusion in words (`no solution`, `Thursday`). There what is bold counts; else the last value behind a
+   or with a conclusion in words (`no solution`, `Thursday`). There a bold value counts; else the last value behind a
    verb or a sign (`is`, `pays`, `a maximum of`, `=`, `:`); else the last value. A value is a formula, a number with
-   its unit, an expression with a letter, or `x = …`. What explains a value is none: `at x = 3`, `for all $x > 0$`,
-   `to finish 120 pages`, `which is $5 less than before`. Behind an implication (`⇒`) only what follows it counts.
+   its unit, an expression with a letter, or `x = …`. Numbers that explain a value are none: `at x = 3`, `for all
+   $x > 0$`, `to finish 120 pages`, `which is $5 less than before`. Where there is an implication (`⇒`), only the
+   words behind it count.
 
-Reasoning up to `</think>` is skipped, and so is a next `Problem:` that a response goes on with after an answer.
-Everything is bounded, so that reading takes time linear in the text, whatever the text.
+The reader skips the reasoning up to `</think>`, and a next `Problem:` that a response goes on with after an answer.
+Every step is bounded, so that reading takes time linear in the text, whatever the text.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _NEXT_PROBLEM = re.compile(
 
 
 def extract_answer(text: str | None) -> str | None:
-    r"""The final answer of a response or solution, as it is written, without the `$` around it; None without one.
+    r"""Return the final answer of a response or solution as it is written, without `$` around it; None without one.
 
     The module's docstring tells which part counts. Text that is not a string (a missing value) has no answer.
 
@@ -53,7 +54,7 @@ def extract_answer(text: str | None) -> str | None:
 
 
 def find(text: str | None) -> Found | None:
-    """The final answer of a response with the words before it; None without one."""
+    """Return the final answer of a response with the words before it; None without one."""
     if not isinstance(text, str):
         return None
     text = text.rpartition("</think>")[2] or text
@@ -66,7 +67,7 @@ def find(text: str | None) -> Found | None:
 
 
 def _end_of_response(text: str) -> int:
-    """The place where a response that has answered goes on with another problem."""
+    """Return the place where a response that has answered goes on with another problem, or its end."""
     answered = [mark.start() for pattern in (MARK, BOX) if (mark := pattern.search(text)) is not None]
     following = _NEXT_PROBLEM.search(text, min(answered)) if answered else None
     return following.start() if following is not None else len(text)

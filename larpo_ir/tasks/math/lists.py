@@ -92,7 +92,7 @@ def flat(items: Sequence[Answer]) -> tuple[Answer, ...]:
 
 
 def one_region(items: Sequence[Answer], between: Sequence[Token]) -> Region | None:
-    """The set of numbers that inequalities describe together; None where an item is no inequality."""
+    """Return the set of numbers that inequalities describe together; None where an item is no inequality."""
     values = [item.values[0] for item in items if isinstance(item, Named) and len(item.values) == 1]
     regions = [value for value in values if isinstance(value, Region)]
     if len(regions) < len(items):

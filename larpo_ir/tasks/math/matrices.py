@@ -23,7 +23,7 @@ def matrix(run: list[Token], how: Reading) -> Answer | None:
 
 
 def _factor(run: list[Token]) -> Node | None:
-    r"""The factor of `\frac{1}{2} \begin{pmatrix}`, of `2 \cdot` and of a minus alone."""
+    r"""Read the factor of `\frac{1}{2} \begin{pmatrix}`, of `2 \cdot` and of a minus alone."""
     if run and run[-1][:2] == ("op", "*"):
         run = run[:-1]
     if [token[:2] for token in run] == [("op", "-")]:
@@ -32,7 +32,7 @@ def _factor(run: list[Token]) -> Node | None:
 
 
 def _entries(run: list[Token]) -> list[list[Node]]:
-    """The entries, row by row, of an environment from its `begin` to its `end`."""
+    """Read the entries, row by row, of an environment from its `begin` to its `end`."""
     name = run[0].text.removeprefix("begin ")
     if name not in _ENVIRONMENTS or run[-1][:2] != ("cmd", f"end {name}"):
         raise Unreadable(f"the environment {name}")

@@ -28,7 +28,7 @@ def tidy(answer: str) -> str | None:
 
 
 def last_line(formula: str) -> str:
-    r"""The result of an aligned calculation: the last line that begins with a left side, and the lines behind it.
+    r"""Return the result of an aligned calculation: its last line with a left side, and the lines behind that.
 
     >>> last_line(r"\begin{aligned} x &= 3 + 4 \\ &= 7 \end{aligned}"), last_line(r"x &= 1 \\ y &= 2")
     ('x = 3 + 4 = 7', 'x = 1, y = 2')
@@ -44,7 +44,7 @@ def last_line(formula: str) -> str:
 
 
 def _chains(aligned: str) -> list[str]:
-    """The calculations of aligned lines: a line without a left side goes on with the one before."""
+    """Return the calculations of aligned lines: a line without a left side goes on with the one before."""
     chains: list[str] = []
     for line in _LINE_END.split(aligned):
         line = line.replace("&", "").strip().rstrip(".,;")
@@ -56,7 +56,7 @@ def _chains(aligned: str) -> list[str]:
 
 
 def group(text: str, spans: Sequence[Span], index: int) -> tuple[str, int]:
-    """The formula at `index`, with those that follow it behind a comma, `and` or `or`; and where they end."""
+    """Return the formula at `index` with those that a comma, `and` or `or` joins to it, and the end of the last."""
     insides, end = [last_line(spans[index].inside)], spans[index].end
     for span in spans[index + 1 : index + 20]:
         between = text[end : span.start]

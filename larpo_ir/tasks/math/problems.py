@@ -51,7 +51,7 @@ def _located(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
-    """So that 10.json comes after 9.json."""
+    """Sort 10.json after 9.json."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in (*path.parent.parts, path.stem)]
 
 

@@ -12,12 +12,12 @@ _LABEL = re.compile(r"(?i)\A[*_\s]*(?:step|part|case|question|problem|note|examp
 
 
 def is_label(words: str) -> bool:
-    """Whether emphasized words head a passage: `Step 1`."""
+    """Tell whether emphasized words head a passage: `Step 1`."""
     return _LABEL.match(words) is not None
 
 
 def sentences(text: str, spans: Sequence[Span]) -> list[tuple[int, int]]:
-    """Sentences and lines that hold something; a break within a formula is none."""
+    """Find the sentences and lines that hold something; a break within a formula ends none."""
     found: list[tuple[int, int]] = []
     start, index = 0, 0
     for mark in _SENTENCE_END.finditer(text):
@@ -34,9 +34,10 @@ def sentences(text: str, spans: Sequence[Span]) -> list[tuple[int, int]]:
 
 
 def sentence_start(text: str, end: int, within: int) -> int:
-    """The beginning of the sentence that ends at `end`, or `within` characters before its end."""
+    """Return the end of the last sentence within so many characters before `end`; 0 where none ends there."""
     return max((mark.end() for mark in _SENTENCE_END.finditer(text, max(end - within, 0), end)), default=0)
 
 
 def words_before(text: str, start: int) -> str:
+    """Return the words of a sentence before `start`."""
     return re.split(r"(?<=[.!?])\s|\n\s*\n", text[max(start - 160, 0) : start])[-1]

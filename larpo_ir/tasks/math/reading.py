@@ -1,6 +1,6 @@
-r"""Tokens to an answer. Brackets keep together what is in them, so that nothing is split inside of braces.
+r"""From tokens to an answer. Brackets keep their tokens together, so that nothing is split inside of braces.
 
-Each form looks at the tokens in turn; the first that knows them reads them, and reads what they hold in the same way.
+Each form looks at the tokens in turn. The first that knows them reads them, and the tokens inside in the same way.
 This module has the forms that hold other answers. Words, matrices and quantities have modules of their own.
 """
 
@@ -35,10 +35,10 @@ _ORDERED = ("()", "[", "<>")  # brackets whose items have an order
 
 
 def read(run: Sequence[Token], how: Reading) -> Answer:
-    """The answer that tokens write.
+    """Return the answer that tokens write.
 
     Raises:
-        Unreadable: no form that is known here.
+        Unreadable: when no form knows the tokens.
     """
     run = bare(run)
     if not run:
@@ -69,7 +69,7 @@ def _implied(run: list[Token], how: Reading) -> Answer | None:
 
 
 def _listed(run: list[Token], how: Reading) -> Answer | None:
-    """Read items between commas, `and` or `or`, and what such items are together."""
+    """Read items between commas, `and` or `or`: as one set of numbers, one quantity, or a list."""
     if not has_matrix(run):
         run = lists.separated(run)
     parts, between = split(run, lists.separates)
@@ -133,7 +133,7 @@ def _equated(sides: list[list[Token]], relations: list[Token], how: Reading) -> 
 
 
 def _with_name(sides: list[list[Token]], how: Reading) -> tuple[list[list[Token]], str | None]:
-    """The sides, with the name in front (`5 = x`), and the name as `name_of` tells it."""
+    """Return the sides with the name in front (`5 = x` turned round), and the name as `name_of` tells it."""
     if based(sides[0], how) is not None:
         name: str | None = ""
     else:
@@ -145,7 +145,7 @@ def _with_name(sides: list[list[Token]], how: Reading) -> tuple[list[list[Token]
 
 
 def _agreeing(sides: list[list[Token]], relations: list[Token], how: Reading) -> tuple[Answer, ...]:
-    """The value of the last side, and before it those of the sides right before that agree with it."""
+    """Read the last side, and keep with it the sides right before it that agree with it."""
     before = [_attempt(side, how) for side in sides[:-1]]
     kept = [read(sides[-1], how)]
     for value, relation in zip(reversed(before), reversed(relations), strict=True):
@@ -178,7 +178,7 @@ def _region(run: list[Token], how: Reading) -> Answer | None:
 
 
 def _bracketed(run: list[Token], how: Reading) -> Answer | None:
-    """Read a set, a pair or an interval, and an answer in words or relations that has brackets around it."""
+    """Read a set, a pair or an interval; or words or relations that have brackets around them."""
     if not wrapped(run):
         return None
     shape, inside = run[0].text, run[1:-1]
@@ -194,7 +194,7 @@ def _bracketed(run: list[Token], how: Reading) -> Answer | None:
 
 
 def _coordinates(inside: list[Token], shape: str) -> list[list[Token]]:
-    """The parts between commas; in brackets a comma separates digits too (`(1,200)`) where no other comma does."""
+    """Split at commas; where no comma stands alone, split numerals at theirs too: `(1,200)` is a pair."""
     parts, commas = split(inside, _is_comma)
     if commas or shape not in _ORDERED:
         return parts
@@ -206,7 +206,7 @@ def _is_comma(token: Token) -> bool:
 
 
 def _set(inside: list[Token], how: Reading) -> Answer:
-    """Read what braces hold: nothing, items, or `x | x > 2`."""
+    """Read a set in braces: an empty one, its items, or its condition (`x | x > 2`)."""
     parts, bars = split(inside, lambda token: token[:2] in (("mark", "bar"), ("op", ":")))
     if len(bars) == 1 and any(token.kind == "rel" for token in parts[1]):
         return read(parts[1], how)

@@ -20,14 +20,14 @@ MAX_CLAUSE = 80  # characters of an expression that is a clause from beginning t
 
 
 class Found(NamedTuple):
-    """An answer as it is written, and the words before it in its sentence."""
+    """An answer as it is written, with the words before it in its sentence."""
 
     answer: str
     before: str = ""
 
     @property
     def equation(self) -> bool:
-        """Whether the words say that an equation is the answer: `The plane is …`, not the value of a + b."""
+        """Tell whether the words say that an equation is the answer: `The plane is …`, not the value of a + b."""
         return _EQUATION.search(self.before) is not None
 
 
@@ -38,7 +38,7 @@ _EQUATION = re.compile(
 )
 
 
-# What leads to a value: `The total is`, `simplifies to`, `a maximum value of`, `She pays`.
+# Words that lead to a value: `The total is`, `simplifies to`, `a maximum value of`, `She pays`.
 _LEADS_TO = (
     r"(?:simplif(?:y|ies)|reduces?|evaluates?|expands?|comes?|amounts?|adds? up|sums? up|works? out) to"
     r"|factors? (?:as|into)|given by"
@@ -56,7 +56,7 @@ _LAST_VERB = re.compile(
     rf"\b(?:is|are|equals|be|was|were|get|obtain|gives|yields|becomes|equal to|{_LEADS_TO})\b:?|(?<=[a-z]):(?=\s)",
     re.IGNORECASE,
 )
-# What follows explains the value before it: to the end of the sentence, or to the next comma.
+# The words behind it explain the value before it: to the end of the sentence, or to the next comma.
 _REASON = re.compile(
     r",?\s(?:because|since|assuming|given that|rather than|instead of)\b"
     # `, which is $5 less than before`
@@ -96,12 +96,12 @@ _DEPTH = {"{": 1, "(": 1, "[": 1, "}": -1, ")": -1, "]": -1}
 
 
 def leads(before: str) -> bool:
-    """Whether the words before a value lead to it: `She pays`, `is`, `=`."""
+    """Tell whether the words before a value lead to it: `She pays`, `is`, `=`."""
     return _VERB.search(before[-60:]) is not None
 
 
 def value_of(text: str, spans: Sequence[Span]) -> Found | None:
-    """The value that a sentence comes to."""
+    """Return the value that a sentence comes to."""
     arrow = _implication(text, spans)
     if arrow is not None:
         return value_of(text[arrow:], _behind(spans, arrow))
@@ -112,7 +112,7 @@ def value_of(text: str, spans: Sequence[Span]) -> Found | None:
 
 
 def _implication(text: str, spans: Sequence[Span]) -> int | None:
-    """The end of the last implication outside of formulas; None where no number follows it."""
+    """Return the end of the last implication outside of formulas; None where no number follows it."""
     for arrow in list(_ARROW.finditer(text))[: -MAX_ARROWS - 1 : -1]:
         if not any(span.start < arrow.start() < span.end for span in spans):
             return arrow.end() if re.search(r"[0-9]", text[arrow.end() :]) else None
@@ -120,7 +120,7 @@ def _implication(text: str, spans: Sequence[Span]) -> int | None:
 
 
 def _behind(spans: Sequence[Span], place: int) -> list[Span]:
-    """The formulas of the text from `place` on."""
+    """Return the formulas of the text from `place` on."""
     return [Span(start - place, end - place, inside) for start, end, inside in spans if start >= place]
 
 
@@ -134,7 +134,7 @@ def _excepted(text: str, spans: Sequence[Span], mark: re.Match[str]) -> Found:
 
 
 def _clause(text: str, spans: Sequence[Span]) -> Found | None:
-    """Read what follows the last verb, where that is an expression from beginning to end: `is x + 2.`"""
+    """Read the words behind the last verb, where they are an expression from beginning to end: `is x + 2.`"""
     verbs = [verb.end() for verb in _LAST_VERB.finditer(text)]
     start = verbs[-1] if verbs else 0
     rest = text[start:]
@@ -150,7 +150,7 @@ def _clause(text: str, spans: Sequence[Span]) -> Found | None:
 
 
 def _is_expression(answer: str) -> bool:
-    """Whether an answer can be read, and has no words and no separators."""
+    """Tell whether an answer can be read, and has no words and no separators."""
     try:
         run = tokens(answer)
         if len(run) < 2 or any(token.kind in ("word", "sep") for token in run):
@@ -165,7 +165,7 @@ def _is_expression(answer: str) -> bool:
 
 
 def _last_value(text: str, spans: Sequence[Span]) -> Found | None:
-    """The last value that is left when those that explain or name others are gone."""
+    """Return the last value, when those that explain or name others are gone."""
     left = values(text, spans)
     if not left:
         return None
@@ -177,7 +177,7 @@ def _last_value(text: str, spans: Sequence[Span]) -> Found | None:
 
 
 def _subject(text: str, found: list[Value]) -> list[Value]:
-    """Of `14 is the sum of 1, 4, and 9` the first value."""
+    """Keep the first value alone of `14 is the sum of 1, 4, and 9`."""
     opening = _OPENING.match(text)
     first = found[0].start <= (opening.end() if opening else 0) + 4
     return found[:1] if first and _SUBJECT.match(text, found[0].end) else found
@@ -230,7 +230,7 @@ _NARROWED: tuple[Callable[[str, list[Value]], list[Value]], ...] = (
 
 
 def _within(places: Sequence[int], ranges: Sequence[tuple[int, int]]) -> set[int]:
-    """Those of ascending `places` that lie inside of a range; one pass over both."""
+    """Return those of ascending `places` that lie inside of a range; one pass over both suffices."""
     found: set[int] = set()
     opened, index, left = 0, 0, sorted(ranges)
     for place in places:
@@ -246,13 +246,13 @@ def _within(places: Sequence[int], ranges: Sequence[tuple[int, int]]) -> set[int
 
 
 def _last_side(answer: str, before: str) -> str:
-    r"""Of `1 + 4 = 5` or `x = 5` the right side; `1/3 \approx 0.333` and equations stay whole."""
+    r"""Keep the right side of `1 + 4 = 5` and `x = 5`; `1/3 \approx 0.333` and equations stay whole."""
     equals = len(answer) <= MAX_LENGTH and _EQUALS.search(answer) is not None
     return answer[_last_equals(answer) :] if equals and _says_one_value(answer, before) else answer
 
 
 def _says_one_value(answer: str, before: str) -> bool:
-    """Whether all sides of an equation are one value, and none is rounded."""
+    """Tell whether all sides of an equation are one value, and none is rounded."""
     try:
         reading = read(tokens(answer), Reading(equations=Found("", before).equation))
     except (ValueError, ArithmeticError, RecursionError):
@@ -263,7 +263,7 @@ def _says_one_value(answer: str, before: str) -> bool:
 
 
 def _last_equals(answer: str) -> int:
-    """The end of the last `=` outside of brackets; 0 without one."""
+    """Return the end of the last `=` outside of brackets; 0 without one."""
     depth, last = 0, 0
     for mark in _BRACKET_OR_EQUALS.finditer(answer):
         depth += _DEPTH.get(mark[0], 0)

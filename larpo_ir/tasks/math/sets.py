@@ -13,7 +13,7 @@ _REALS_MINUS = [("name", "bbR"), ("op", "-")]
 
 
 def operands(run: list[Token]) -> tuple[list[list[Token]], list[Token]]:
-    """The sets that signs combine, and these signs; no sign where none stands outside of brackets."""
+    """Return the sets that signs combine, and these signs; no sign where none stands outside of brackets."""
     parts, signs = split(run, lambda token: token.kind == "cmd" and token.text in _COMBINE)
     if not signs and [token[:2] for token in run[:2]] == _REALS_MINUS:
         return [run[:1], run[2:]], [Token("cmd", "setminus")]

@@ -40,7 +40,7 @@ _TO_COMPUTE = re.compile(r"[0-9\\]|[.!?]\s")
 
 
 def stated(text: str, spans: Sequence[Span]) -> Found | None:
-    """The last answer of a text that a mark announces."""
+    """Return the last answer of a text that a mark announces."""
     marks = sorted(
         (mark for pattern in (MARK, _IS_THE_ANSWER, _BOLD_LINE) for mark in pattern.finditer(text)),
         key=lambda mark: mark.end(),
@@ -53,7 +53,7 @@ def stated(text: str, spans: Sequence[Span]) -> Found | None:
 
 
 def _announced(text: str, mark: re.Match[str], spans: Sequence[Span]) -> Found | None:
-    """The answer that a mark announces: before it, in it, or behind it."""
+    """Return the answer that a mark announces: before it, in it, or behind it."""
     if mark.re is _IS_THE_ANSWER:
         return _value_in(text[sentence_start(text, mark.start(), within=400) : mark.start()])
     if mark.re is _BOLD_LINE:
@@ -67,7 +67,7 @@ def _value_in(clause: str) -> Found | None:
 
 
 def _behind(text: str, start: int, spans: Sequence[Span]) -> str | None:
-    """The answer between `start` and the end of its line: a formula, or the clause."""
+    """Return the answer between `start` and the end of its line: a formula, or the clause."""
     index = next((i for i, span in enumerate(spans) if span.start >= start), None)
     rest = text[start:].lstrip()[: MAX_LENGTH + 100].split("\n", 1)[0]
     if index is None or not _leads_on(text[start : spans[index].start]):
@@ -81,13 +81,13 @@ def _behind(text: str, start: int, spans: Sequence[Span]) -> str | None:
 
 
 def _leads_on(between: str) -> bool:
-    """Whether a few words lead to the formula behind them (`the answer is thus $5$`), rather than be the answer."""
+    """Tell whether a few words lead to the formula behind them (`the answer is thus $5$`), and are no answer."""
     words = re.findall(r"[A-Za-z]+", between)
     return len(between) < 80 and len(words) <= 3 and not _TO_COMPUTE.search(between)
 
 
 def _clause(rest: str) -> str | None:
-    """The clause that a line begins with, or the value of a long one."""
+    """Return the clause that a line begins with, or the value of a long one."""
     end = _CLAUSE_END.search(rest)
     clause = rest[: end.start()] if end else rest
     answer = tidy(clause)

@@ -1,4 +1,4 @@
-"""An answer's tokens without what surrounds it: full stops, separators, words that lead to it, braces around it."""
+"""Tokens of an answer without full stops, separators, words that lead to it, and braces around it."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def exception(run: Sequence[Token]) -> list[Token] | None:
 
 
 def _holds_all(words: Sequence[str]) -> bool | None:
-    """Whether words are all real numbers or none of them; None for words that name no set."""
+    """Tell whether words are all real numbers or none of them; None for words that name no set."""
     return _REGIONS.get(" ".join(word for word in words if word not in _ARTICLES))
 
 
@@ -74,7 +74,7 @@ def _number(words: list[Token]) -> Quantity | None:
 
 
 def _said_number(words: Sequence[str]) -> tuple[int, int]:
-    """The number that words begin with, and of how many words it is: `twenty five`."""
+    """Return the number that words begin with, and the count of its words: 25 and 2 for `twenty five apples`."""
     numbers = [NUMBER_WORDS.get(word, -1) for word in words[:2]]
     if len(numbers) == 2 and numbers[0] >= 20 and 0 < numbers[1] < 10:
         return sum(numbers), 2
