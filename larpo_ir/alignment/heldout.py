@@ -180,11 +180,3 @@ def leave_out_long(generator: Generator, frame: pd.DataFrame, what: str) -> pd.D
             f"{generator.max_new_tokens} in the model's context and are left out (first: qid {first})"
         )
     return frame[frame["qid"].isin(topics["qid"][fits])].reset_index(drop=True)
-
-
-def json_ready(values: dict[str, Any]) -> dict[str, Any]:
-    """NaN as null: `summary.json` is strict JSON."""
-    return {
-        name: None if isinstance(value, float) and not np.isfinite(value) else value
-        for name, value in values.items()
-    }

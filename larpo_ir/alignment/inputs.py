@@ -6,7 +6,6 @@ import dataclasses
 import logging
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -157,8 +156,8 @@ class RunInputs:
         A run that takes over the start of another begins with that one's policy, whatever the generator holds now.
         """
         now = identity(self.generator.model) | {"tokenizer": identity(self.generator.tokenizer)}
-        there = directory / "config.yaml" if start_from is None else Path(start_from) / "config.yaml"
-        if start_from is None and not (there.exists() and now["weights"] in directory.policies()):
+        there = (directory if start_from is None else RunDirectory(start_from)).config
+        if start_from is None and not (there.exists() and now["weights"] in directory.saved_policies()):
             return now
         if not there.exists():
             raise ValueError(f"cannot start from {start_from}: no run is there")

@@ -16,11 +16,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
@@ -30,43 +28,39 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
 from larpo_ir.alignment.config import AlignConfig
-from larpo_ir.alignment.heldout import HeldOut, json_ready, leave_out_long
+from larpo_ir.alignment.heldout import HeldOut, leave_out_long
 from larpo_ir.alignment.inputs import NOT_COMPARED, RunInputs
-from larpo_ir.data.chats import clean_chat
+from larpo_ir.alignment.measured import in_words, intervals_of, summary_row, write_measures
+from larpo_ir.alignment.phases import Stopwatch
+from larpo_ir.alignment.reference_lists import ReferenceLists
+from larpo_ir.alignment.retrieval import prompts_of, retrieve_candidates
 from larpo_ir.data.files import write_atomically
-from larpo_ir.data.frame_files import read_frame, write_frame
-from larpo_ir.data.negatives import sample_lists
+from larpo_ir.data.frame_files import read_frame
 from larpo_ir.data.pool import CandidatePool
-from larpo_ir.data.prompts import asked_in
 from larpo_ir.data.topics import Prompts, topics_of
-from larpo_ir.evaluation.significance import summarise
 from larpo_ir.models.checkpoints import load_policy
-from larpo_ir.models.distributed import is_main_process, shared_transform, wait_for_everyone
+from larpo_ir.models.distributed import is_main_process, wait_for_everyone
 from larpo_ir.models.fingerprints import fingerprint
-from larpo_ir.models.templates import render_prompt
-from larpo_ir.models.tokenization import tokenize_prompts
-from larpo_ir.objectives import get_objective
 from larpo_ir.provenance.run_directory import RunDirectory
-from larpo_ir.training.reference import frame_logprobs
 from larpo_ir.training.trainer import LarPOTrainer
 
 if TYPE_CHECKING:
     import pyterrier as pt
 
-    from larpo_ir.models.generators import Generator, ResponseGenerator
+    from larpo_ir.models.generators import Generator
+    from larpo_ir.models.responses import ResponseGenerator
 
 logger = logging.getLogger("larpo_ir")
+
+Measured: TypeAlias = tuple[dict[str, Any], pd.DataFrame]  # the row of the summary, per-prompt values
 
 # Settings that make no difference to the candidates of iteration 0.
 AFTER_RETRIEVAL = {
     "output_dir", "iterations", "objective", "objective_parameters", "sampler", "memory", "reference", "training",
     "evaluate",
 }  # fmt: skip
-SAVE_EVERY_SECONDS = 60.0
 # What `larpo-ir align` may have written to the directory before the run begins.
 BESIDE = {"sft", "ranking.md", "ranking.md.config.yaml"}
-# What changes about the fixed lists from one policy to the next; the rest lies beside iteration 0.
-FIXED_NOW = ["qid", "docno", "now", "implicit"]
 
 
 @dataclass
@@ -183,48 +177,41 @@ class _Run:
         self.inputs = RunInputs(_trainable(generator), reward, topics, config, recorded, held_out)
         self.inputs.check()
         self.generator, self.reward, self.config = self.inputs.generator, reward, config
-        self.recorded = self.inputs.recorded
         first = topics.iloc[:1]
         self.generator.show(first.assign(prompt=self.inputs.prompts_of(first)))
         self.directory = RunDirectory(config.output_dir)
-        self.pool = CandidatePool()
-        self.seconds: dict[str, float] = {}
-        if (self.directory.iteration(config.iterations + 1) / "measures.json").exists():
+        self.pool, self.timed = CandidatePool(), Stopwatch()
+        self._claim(start_from)
+        self.topics = leave_out_long(self.generator, topics, "training")
+        if not len(self.topics):
+            raise ValueError("no prompt is left to align on")
+
+    def _claim(self, start_from: str | os.PathLike[str] | None) -> None:
+        if self.directory.measures(self.config.iterations + 1).exists():
             raise ValueError(
-                f"{config.output_dir} holds a run of more than {config.iterations} iterations, which its summary"
-                " would lose: give as many iterations or more, or choose another folder for the output"
+                f"{self.config.output_dir} holds a run of more than {self.config.iterations} iterations, which its"
+                " summary would lose: give as many iterations or more, or choose another folder for the output"
             )
         settings = self.inputs.identity(self.directory, start_from) if is_main_process() else {}
         self.directory.claim(settings, free={"output_dir", "iterations", *NOT_COMPARED}, beside=BESIDE)
         if start_from is not None:
             self.directory.take_over(Path(start_from), free={*AFTER_RETRIEVAL, *NOT_COMPARED})
-        self.topics = leave_out_long(self.generator, topics, "training")
-        if not len(self.topics):
-            raise ValueError("no prompt is left to align on")
 
     def say(self, message: str) -> None:
-        """A line on the terminal; several runs may share one."""
+        """Log a line that begins with the objective, because several runs may share one terminal."""
         if is_main_process():
             logger.info(f"{self.config.objective}: {message}")
 
-    @contextmanager
-    def timed(self, phase: str) -> Any:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
-
     # The loop
 
-    def start(self, held_out: HeldOut) -> list[tuple[dict[str, Any], pd.DataFrame]]:
-        """What is done already: at least the measures of the policy before any alignment."""
+    def start(self, held_out: HeldOut) -> list[Measured]:
+        """Measures of the policies that are complete already: at least those of the policy before any alignment."""
         return self._resume(held_out) or [self._evaluate(0, held_out, num_lists=0)]
 
     def go(self, held_out: HeldOut) -> AlignResult:
         done = self.start(held_out)
         for iteration in range(len(done) - 1, self.config.iterations):
-            self.seconds = {}
+            self.timed = Stopwatch()
             self.collect(iteration)
             lists = self._select(iteration)
             self._train(iteration, lists)
@@ -235,180 +222,71 @@ class _Run:
             self.generator, self.pool, summary, [frame for _, frame in done], held_out, self.directory.path
         )
 
-    def _resume(self, held_out: HeldOut) -> list[tuple[dict[str, Any], pd.DataFrame]]:
-        """Rows and per-prompt measures of the iterations that are complete; loads their pools and last policy."""
-        done: list[tuple[dict[str, Any], pd.DataFrame]] = []
-        while (path := self.directory.iteration(len(done)) / "measures.json").exists() and len(
-            done
-        ) <= self.config.iterations:
-            row = json.loads(path.read_text())["row"]
-            done.append((row, pd.read_parquet(path.with_name("per_query.parquet"))))
-        for iteration in range(len(done)):
-            pool = self.directory.iteration(iteration) / "pool.parquet"
-            if pool.exists() and iteration < len(done) - 1:
+    def _resume(self, held_out: HeldOut) -> list[Measured]:
+        """Measures of the iterations that are complete; loads their pools and their last policy."""
+        done: list[Measured] = []
+        while len(done) <= self.config.iterations and self.directory.measures(len(done)).exists():
+            row = json.loads(self.directory.measures(len(done)).read_text())["row"]
+            done.append((row, pd.read_parquet(self.directory.frame_file(len(done), "per_query"))))
+        for iteration in range(len(done) - 1):
+            pool = self.directory.pool(iteration)
+            if pool.exists():
                 self._remember(CandidatePool.load(pool).frame, iteration)
         if done:
-            fixed = self.directory.iteration(0) / "fixed_lists.parquet"
+            fixed = self.directory.frame_file(0, "fixed_lists")
             held_out.lists = read_frame(fixed) if fixed.exists() else held_out.lists
-            load_policy(self.generator.model, self.directory.iteration(len(done) - 1) / "policy")
+            load_policy(self.generator.model, self.directory.policy(len(done) - 1))
             self.say(f"going on in {self.directory.path} after iteration {len(done) - 1}")
         return done
 
     def _remember(self, results: pd.DataFrame, iteration: int) -> None:
-        self.pool.add(results, iteration=iteration, policy=f"iteration-{iteration:02d}")
-
-    def _prompts_of(self, iteration: int) -> pd.DataFrame:
-        number = self.config.prompts_per_iteration
-        if number is None or number >= len(self.topics):
-            return self.topics
-        # Without replacement until all prompts were used, then from the start in a new order.
-        rounds = -(-(iteration + 1) * number // len(self.topics))
-        order = np.concatenate(
-            [
-                np.random.default_rng([self.config.seed, r]).permutation(len(self.topics))
-                for r in range(rounds)
-            ]
-        )
-        chosen = order[iteration * number : (iteration + 1) * number]
-        return self.topics.iloc[chosen].drop_duplicates("qid").reset_index(drop=True)
+        self.pool.add(results, iteration=iteration, policy=self.directory.name_of(iteration))
 
     def collect(self, iteration: int) -> None:
-        """Retrieve and rank candidates for this iteration's prompts. What is there is saved, whatever happens."""
-        path = self.directory.iteration(iteration) / "pool.parquet"
-        topics, found = self._prompts_of(iteration), CandidatePool()
-        policy = f"iteration-{iteration:02d}"
-        if path.exists():
-            found = CandidatePool.load(path)
-        if self.recorded is not None:
-            recorded = self.recorded
-            mine = recorded[recorded["qid"].isin(topics["qid"]) & ~recorded["qid"].isin(found.frame["qid"])]
-            found.add(mine.drop(columns="iteration"), iteration=iteration, policy="recorded")
-        todo = topics[~topics["qid"].isin(found.frame["qid"])]
-        generator = self.generator.replace(
-            num_candidates=self.config.num_candidates, temperature=self.config.temperature(iteration)
-        )
-        step = max(1, 8 * generator.batch_size // generator.num_candidates)
-        saved = time.perf_counter()
-        try:
-            for start in range(0, len(todo) if self.recorded is None else 0, step):
-                chunk = todo.iloc[start : start + step]
-                seed = int(
-                    np.random.default_rng([self.config.seed, iteration, start, len(todo)]).integers(2**31)
-                )
-                with self.timed("generate"):
-                    results = generator.replace(seed=seed).transform(chunk)
-                with self.timed("rerank"):
-                    results = shared_transform(self.reward, results)  # type: ignore[arg-type]
-                found.add(results, iteration=iteration, policy=policy)
-                if is_main_process() and time.perf_counter() - saved > SAVE_EVERY_SECONDS:
-                    found.save(path)
-                    saved = time.perf_counter()
-        finally:
-            if is_main_process() and len(found):
-                found.save(path)
+        """Retrieve and rank candidates for this iteration's prompts."""
+        topics = prompts_of(self.topics, self.config, iteration)
+        found = retrieve_candidates(
+            topics, self.generator, self.reward, self.config, self.directory, iteration, self.timed,
+            recorded=self.inputs.recorded,
+        )  # fmt: skip
         frame = found.frame
         self._remember(frame, iteration)
         if is_main_process():
             by: Literal["logprob", "score"] = "logprob" if frame["logprob"].notna().any() else "score"
-            found.run(self.directory.iteration(iteration) / "run.trec", by=by, tag=policy)
+            found.run(self.directory.trec_run(iteration), by=by, tag=self.directory.name_of(iteration))
         judged = frame[frame["score"].notna()]
-        entry = {
-            "candidates": int(frame["count"].sum()),
-            "distinct": len(frame),
-            "reward_mean": np.average(judged["score"], weights=judged["count"])
-            if len(judged)
-            else float("nan"),
-        }
+        mean = np.average(judged["score"], weights=judged["count"]) if len(judged) else float("nan")
+        entry = {"candidates": int(frame["count"].sum()), "distinct": len(frame), "reward_mean": mean}
         self.directory.log(iteration=iteration, event="collected", prompts=len(topics), **entry)
         self.say(
             f"iteration {iteration}: {entry['candidates']} candidates ({entry['distinct']} distinct) for "
-            f"{len(topics)} prompts, mean reward {entry['reward_mean']:.3f}"
+            f"{len(topics)} prompts, mean reward {mean:.3f}"
         )
 
     def _select(self, iteration: int) -> Dataset:
         """Training lists from the merged pool, with the reference's log-probabilities."""
+        maker = ReferenceLists(
+            self.config, self.generator, self._initial_policy, is_recorded=self.inputs.recorded is not None
+        )
         with self.timed("train"):
             view = self.pool.view(self.config.memory, iteration)  # type: ignore[arg-type]
-            lists = sample_lists(
-                self._of_one_kind(view), self.config.chosen_sampler, seed=self.config.seed + iteration
+            lists = maker.select(view, iteration)
+        if not len(lists):
+            logger.warning(
+                f"{self.config.objective}: iteration {iteration}: "
+                "no prompt has candidates of different reward: nothing to train on"
             )
-            if not len(lists):
-                logger.warning(
-                    f"{self.config.objective}: iteration {iteration}: "
-                    "no prompt has candidates of different reward: nothing to train on"
-                )
-                return lists
-            if get_objective(self.config.objective).needs_reference:
-                lists = self._with_reference(lists, view, iteration)
+            return lists
+        prompts = int(view["qid"].nunique())
         if is_main_process():
-            lists.save_to_disk(str(self.directory.iteration(iteration) / "lists"))
-        self.directory.log(
-            iteration=iteration, event="selected", lists=len(lists), prompts=int(view["qid"].nunique())
-        )
-        self.say(f"iteration {iteration}: {len(lists)} training lists from {view['qid'].nunique()} prompts")
+            lists.save_to_disk(str(self.directory.lists_folder(iteration)))
+        self.directory.log(iteration=iteration, event="selected", lists=len(lists), prompts=prompts)
+        self.say(f"iteration {iteration}: {len(lists)} training lists from {prompts} prompts")
         return lists
-
-    def _of_one_kind(self, view: pd.DataFrame) -> pd.DataFrame:
-        """Prompts that are all strings or all chats, as a column of lists must be: then chats as the template writes
-        them."""
-        asked = asked_in(view)
-        if len({isinstance(prompt, str) for prompt in asked}) < 2:
-            return view
-        return view.assign(prompt=[render_prompt(self.generator.tokenizer, prompt) for prompt in asked])
-
-    def _with_reference(self, lists: Dataset, view: pd.DataFrame, iteration: int) -> Dataset:
-        """Log-probabilities of π_ref: known where π_ref itself sampled the response, otherwise one pass."""
-        source = iteration if self.config.reference == "behavior" else 0
-        rows = pd.DataFrame(
-            {
-                "qid": [
-                    qid for qid, docnos in zip(lists["id"], lists["docnos"], strict=True) for _ in docnos
-                ],
-                "docno": [docno for docnos in lists["docnos"] for docno in docnos],
-            }
-        )
-        # What was recorded elsewhere may have been sampled from any policy, whatever it is called there.
-        own = (view["iteration"] == source) & (self.recorded is None)
-        known = view.loc[
-            own & view["token_ids"].notna(),
-            ["qid", "docno", "logprob", "token_ids"],
-        ]
-        limit = self.config.training.get("max_length")
-        if limit is not None and len(known):
-            # the trainer cuts what is longer: then the log-probability is of something else
-            known = known[known["token_ids"].map(len) <= limit - self._prompt_lengths(known["qid"], lists)]
-        rows = rows.merge(known.drop(columns="token_ids"), on=["qid", "docno"], how="left")
-        missing = rows["logprob"].isna().to_numpy()
-        if missing.any():
-            prompts = dict(zip(lists["id"], lists["prompt"], strict=True))
-            rows["prompt"] = pd.Series([prompts[qid] for qid in rows["qid"]], dtype=object)
-            rows["query"] = ""
-            rows["text"] = [text for texts in lists["completions"] for text in texts]
-            # texts are scored as the trainer will read them
-            rows["finished"] = self.config.training.get("append_eos", True)
-            if "finished" in lists.column_names:
-                rows["finished"] &= np.array([ended for row in lists["finished"] for ended in row])
-            if "completion_ids" in lists.column_names:
-                rows["token_ids"] = [ids for row in lists["completion_ids"] for ids in row]
-            policy = self.generator if source == iteration else self._initial_policy()
-            cache = self.config.training.get("reference_cache")
-            rows.loc[missing, "logprob"] = frame_logprobs(
-                policy, rows[missing], max_length=limit, cache=cache
-            )
-        flat = iter(rows["logprob"].tolist())
-        logps = [[next(flat) for _ in docnos] for docnos in lists["docnos"]]
-        if "ref_logps" in lists.column_names:
-            lists = lists.remove_columns("ref_logps")
-        return lists.add_column("ref_logps", logps)
-
-    def _prompt_lengths(self, qids: pd.Series, lists: Dataset) -> pd.Series:
-        ids = tokenize_prompts(self.generator.tokenizer, [clean_chat(prompt) for prompt in lists["prompt"]])
-        return qids.map(dict(zip(lists["id"], map(len, ids), strict=True))).fillna(0)
 
     def _initial_policy(self) -> Generator:
         """π_0, read from disk for one pass; it is gone before training starts."""
-        path = self.directory.iteration(0) / "policy"
-        model: Any = AutoModelForCausalLM.from_pretrained(path)
+        model: Any = AutoModelForCausalLM.from_pretrained(self.directory.policy(0))
         model.to(self.generator.model.device)
         return self.generator.replace(model=model)
 
@@ -427,53 +305,23 @@ class _Run:
             trainer.remove_callback(PrinterCallback)
             trainer.train()
 
-    def _evaluate(
-        self, iteration: int, held_out: HeldOut, num_lists: int
-    ) -> tuple[dict[str, Any], pd.DataFrame]:
-        directory = self.directory.iteration(iteration)
+    def _evaluate(self, iteration: int, held_out: HeldOut, num_lists: int) -> Measured:
+        """Save and measure the policy. The iteration before it is complete then."""
         if is_main_process():
-            self.generator.model.save_pretrained(directory / "policy")
-            self.generator.tokenizer.save_pretrained(directory / "policy")
+            for part in (self.generator.model, self.generator.tokenizer):
+                part.save_pretrained(self.directory.policy(iteration))
+        is_measured = self.config.evaluate == "each" or iteration in (0, self.config.iterations)
         with self.timed("evaluate"):
-            measured = self.config.evaluate == "each" or iteration in (0, self.config.iterations)
-            per_query = held_out.measure(self.generator, self.reward) if measured else pd.DataFrame()
-            intervals = summarise(per_query) if len(per_query.columns) else pd.DataFrame(columns=["mean"])
-        means = intervals["mean"].to_dict()
-        names = ["greedy_accuracy", "pass@1", "pass@8", "pass@16", "reward_mean", "nDCG@10"]
-        row = {
-            "iteration": iteration,
-            **{name: means.get(name) for name in names},
-            "num_lists": num_lists,
-            "best_logprob_mean": means.get("best_logprob"),
-            "seconds": {
-                phase: round(self.seconds.get(phase, 0.0), 3)
-                for phase in ("generate", "rerank", "train", "evaluate")
-            },
-            **{name: value for name, value in means.items() if name not in [*names, "best_logprob"]},
-        }
-        row = json_ready(row)
-        measures = {
-            "policy": fingerprint(self.generator.model),
-            "row": row,
-            "intervals": {name: json_ready(values) for name, values in intervals.T.to_dict().items()},
-        }
+            per_query = held_out.measure(self.generator, self.reward) if is_measured else pd.DataFrame()
+            intervals = intervals_of(per_query)
+        row = summary_row(iteration, intervals, num_lists, self.timed.seconds())
+        weights = fingerprint(self.generator.model)
         if is_main_process():
-            frames = {"per_query": per_query}
-            if measured:
-                frames |= {"held_out_samples": held_out.samples, "held_out_greedy": held_out.greedy}
-            if measured and held_out.lists is not None and len(held_out.lists):
-                lists = held_out.lists
-                frames["fixed_lists"] = lists[FIXED_NOW] if iteration else lists
-            for name, frame in frames.items():
-                if len(frame) or name == "per_query":
-                    write_frame(frame, directory / f"{name}.parquet")
-            write_atomically(directory / "measures.json", json.dumps(measures, indent=2) + "\n")
+            measured = held_out if is_measured else None
+            write_measures(self.directory, iteration, row, intervals, per_query, weights, measured)
         wait_for_everyone()  # the next step may read the policy that was saved
         self.directory.log(event="evaluated", **row)
-        shown = ", ".join(
-            f"{name} {row[name]:.3f}" for name in [*names, "best_logprob_mean"] if row[name] is not None
-        )
-        self.say(f"policy {iteration}: {shown or 'nothing held out to measure'}")
+        self.say(f"policy {iteration}: {in_words(row) or 'nothing held out to measure'}")
         return row, per_query
 
     def _summarise(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -486,9 +334,9 @@ class _Run:
         if is_main_process():
             from larpo_ir.report.writing import write_report
 
-            write_atomically(self.directory / "summary.json", json.dumps(summary, indent=2) + "\n")
+            write_atomically(self.directory.summary, json.dumps(summary, indent=2) + "\n")
             if len(self.pool):
-                self.pool.qrels(path=self.directory / "qrels.trec")
+                self.pool.qrels(path=self.directory.qrels)
             write_report(self.directory.path)
         return summary
 

@@ -13,17 +13,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from larpo_ir.data.results import require_columns
 from larpo_ir.evaluation.measures import kendall_tau
 from larpo_ir.evaluation.significance import summarise
+from larpo_ir.provenance.run_directory import RunDirectory
 
 SAMPLING_TEMPERATURE = 1.0  # the one at which logprob is that of the distribution that was sampled
 
@@ -154,27 +153,6 @@ def _per_prompt(
 # A run
 
 
-def read_frame(directory: str | os.PathLike[str], iteration: int, name: str) -> pd.DataFrame | None:
-    """The file `iteration-SS/name.parquet` of a run, None if there is none; `ValueError` if it is damaged."""
-    path = Path(directory) / f"iteration-{iteration:02d}" / f"{name}.parquet"
-    if not path.exists():
-        return None
-    try:
-        return pd.read_parquet(path)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path}: damaged or not Parquet ({str(error).splitlines()[0]})") from None
-
-
-def fixed_lists(directory: str | os.PathLike[str], iteration: int) -> pd.DataFrame | None:
-    """The fixed held-out lists of a run with `now` and `implicit` of the policy of an iteration, if it was saved."""
-    first = read_frame(directory, 0, "fixed_lists")
-    mine = read_frame(directory, iteration, "fixed_lists")
-    if not iteration or first is None or mine is None:
-        return first if not iteration else None
-    changed = ["now", "implicit"]
-    return first.drop(columns=changed).merge(mine[["qid", "docno", *changed]], on=["qid", "docno"])
-
-
 def diagnose(directory: str | os.PathLike[str]) -> pd.DataFrame:
     """Every diagnostic of a run's policies, with 95 % bootstrap intervals over prompts.
 
@@ -186,25 +164,25 @@ def diagnose(directory: str | os.PathLike[str]) -> pd.DataFrame:
 
     What an iteration has not left on disk is left out. Raises `ValueError` for a folder without any iteration.
     """
-    directory = Path(directory)
-    if not (directory / "iteration-00").is_dir():
-        raise ValueError(f"{directory}: no run (there is no iteration-00 in it)")
+    run = RunDirectory(directory)
+    if not run.iteration(0).is_dir():
+        raise ValueError(f"{run.path}: no run (there is no {run.name_of(0)} in it)")
     rows = [
         summarise(values).rename_axis("diagnostic").reset_index().assign(iteration=iteration, on=on)
-        for iteration in range(sum(1 for path in directory.glob("iteration-??") if path.is_dir()))
-        for on, values in _diagnostics(directory, iteration)
+        for iteration in range(sum(1 for path in run.path.glob("iteration-??") if path.is_dir()))
+        for on, values in _diagnostics(run, iteration)
     ]
     columns = ["iteration", "on", "diagnostic", "mean", "low", "high", "num_queries"]
     table = pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)
     return table[table["num_queries"] > 0].reset_index(drop=True)
 
 
-def _diagnostics(directory: Path, iteration: int) -> Iterator[tuple[str, pd.DataFrame]]:
-    lists = fixed_lists(directory, iteration)
+def _diagnostics(run: RunDirectory, iteration: int) -> Iterator[tuple[str, pd.DataFrame]]:
+    lists = run.fixed_lists(iteration)
     if lists is not None:
         yield "fixed lists", _of_lists(lists, moved=iteration > 0)
     for on, name in (("held-out samples", "held_out_samples"), ("pool", "pool")):
-        samples = read_frame(directory, iteration, name)
+        samples = run.frame(iteration, name)
         if samples is not None and {"logprob", "num_tokens", "temperature"} <= set(samples):
             yield on, _of_samples(samples)
 

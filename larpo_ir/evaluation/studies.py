@@ -29,8 +29,8 @@ from larpo_ir.evaluation.tables import interval, latex_table, markdown_table
 from larpo_ir.evaluation.workers import side_by_side
 from larpo_ir.models.distributed import is_main_process, wait_for_everyone
 from larpo_ir.provenance.identity import identity
+from larpo_ir.provenance.output_folder import OutputFolder
 from larpo_ir.provenance.outputs import read_config
-from larpo_ir.provenance.run_directory import RunDirectory
 
 logger = logging.getLogger("larpo_ir")
 
@@ -239,7 +239,7 @@ def study(
         raise ValueError(
             f"conditions must have names that differ in letters and digits, got {', '.join(names)}"
         )
-    directory = RunDirectory(output)
+    directory = OutputFolder(output)
     _claim(directory, {"study": title, **(settings or {})}, made_of or {}, again)
     folders = {
         (name, seed): directory / folder_of(name) / f"seed-{seed}"
@@ -268,10 +268,10 @@ def study(
 
 
 def _claim(
-    directory: RunDirectory, settings: dict[str, Any], made_of: Mapping[str, Any], again: Sequence[str]
+    directory: OutputFolder, settings: dict[str, Any], made_of: Mapping[str, Any], again: Sequence[str]
 ) -> None:
     """Claim the folder of a study, to which conditions may be added."""
-    path = directory / "config.yaml"
+    path = directory.config
     there = read_config(path).get("conditions", {}) if path.exists() else {}
     here = as_written({name: identity(made) for name, made in made_of.items()})
     kept = [name for name in here if name in there and name not in again]

@@ -1,72 +1,109 @@
-"""What a run or a command leaves on disk, and the check that it was made from the same things.
-
-`docs/design.md` lists what lies in the directory of a run under *A run on disk*. What it was made from, in words of
-`larpo_ir.provenance.identity`, is its `config.yaml`; a single file of results has the same beside it, as `FILE.config.yaml`.
-"""
+"""The folder of an alignment run: the place of each of its files. `docs/design.md` lists them (*A run on disk*)."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
+import pandas as pd
 
-from larpo_ir.data.digests import as_written, difference
-from larpo_ir.data.files import write_atomically
+from larpo_ir.data.digests import difference
 from larpo_ir.models.distributed import is_main_process, wait_for_everyone
-from larpo_ir.provenance.outputs import environment, read_config
+from larpo_ir.provenance.output_folder import OutputFolder
+from larpo_ir.provenance.outputs import read_config
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+# Columns of the fixed lists that change from one policy to the next; the others lie beside iteration 0.
+CHANGING = ["qid", "docno", "now", "implicit"]
+NOT_TAKEN_OVER = shutil.ignore_patterns("lists", "checkpoint-*")
 
-class RunDirectory:
-    """A directory that one run fills, by its main process. `claim` refuses one in which something else lies."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+class RunDirectory(OutputFolder):
+    """The folder of an alignment run, of an iteration's files in `iteration-SS`.
 
-    def __truediv__(self, name: str) -> Path:
-        return self.path / name
+    Every path of a run comes from here. The methods with the name of a file return its path, whether it exists or
+    not; `frame`, `fixed_lists` and `lists` read.
+    """
+
+    @property
+    def summary(self) -> Path:
+        """One row of measures per iteration."""
+        return self / "summary.json"
+
+    @property
+    def qrels(self) -> Path:
+        """Rewards of all candidates as grades."""
+        return self / "qrels.trec"
 
     def iteration(self, number: int) -> Path:
-        return self.path / f"iteration-{number:02d}"
+        """The folder of π_S and of the candidates that were sampled from it."""
+        return self / self.name_of(number)
 
-    def claim(self, settings: Mapping[str, Any], free: Collection[str], beside: Collection[str] = ()) -> None:
-        """Record what this run is made from, as config.yaml and environment.json.
+    @staticmethod
+    def name_of(number: int) -> str:
+        """The name of an iteration's folder, which is also the name of its policy in pools and TREC runs."""
+        return f"iteration-{number:02d}"
 
-        Args:
-            settings: everything that its results depend on, see `larpo_ir.provenance.identity`; only the main process's count.
-            free: names of settings that may change when the run goes on.
-            beside: names that may lie in the directory before there is a run in it.
+    def policy(self, iteration: int) -> Path:
+        """Weights and tokenizer of π_S."""
+        return self.iteration(iteration) / "policy"
 
-        Raises `ValueError`, in one line that names the first difference, when the directory holds a run that is made
-        from something else, or anything else. Nothing is written then.
-        """
-        if is_main_process():
-            self._claim(as_written(settings), free, beside)
-        wait_for_everyone()
+    def pool(self, iteration: int) -> Path:
+        """Candidates that were sampled from π_S, with their rewards."""
+        return self.frame_file(iteration, "pool")
 
-    def _claim(self, settings: dict[str, Any], free: Collection[str], beside: Collection[str]) -> None:
-        path = self / "config.yaml"
-        if path.exists():
-            found = difference(read_config(path), settings, free)
-            if found is not None:
-                raise ValueError(
-                    f"{self.path} holds a different run: {found}; choose another folder for the output or"
-                    " delete that one"
-                )
-        elif self.path.exists() and not {entry.name for entry in self.path.iterdir()} <= set(beside):
-            raise ValueError(
-                f"{self.path} is not empty and holds no run; choose another folder for the output"
-            )
-        write_atomically(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
-        write_atomically(self / "environment.json", json.dumps(environment(), indent=2) + "\n")
+    def trec_run(self, iteration: int) -> Path:
+        """The same candidates as a TREC run."""
+        return self.iteration(iteration) / "run.trec"
+
+    def lists_folder(self, iteration: int) -> Path:
+        """The training lists from which the policy after `iteration` is made."""
+        return self.iteration(iteration) / "lists"
+
+    def measures(self, iteration: int) -> Path:
+        """The row of the summary, and its intervals. An iteration that has this file is complete."""
+        return self.iteration(iteration) / "measures.json"
+
+    def frame_file(self, iteration: int, name: str) -> Path:
+        """The file of a frame: `pool`, `per_query`, `held_out_greedy`, `held_out_samples`, `fixed_lists`."""
+        return self.iteration(iteration) / f"{name}.parquet"
+
+    def frame(self, iteration: int, name: str) -> pd.DataFrame | None:
+        """The frame in `frame_file`, None if there is none. Raises `ValueError` if the file is damaged."""
+        import pyarrow as pa
+
+        path = self.frame_file(iteration, name)
+        if not path.exists():
+            return None
+        try:
+            return pd.read_parquet(path)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{path}: damaged or not Parquet ({str(error).splitlines()[0]})") from None
+
+    def fixed_lists(self, iteration: int) -> pd.DataFrame | None:
+        """The fixed held-out lists with `now` and `implicit` of the policy of an iteration, if these were saved."""
+        first, mine = (self.frame(number, "fixed_lists") for number in (0, iteration))
+        if iteration == 0 or first is None or mine is None:
+            return first if iteration == 0 else None
+        return first.drop(columns=CHANGING[2:]).merge(mine[CHANGING], on=CHANGING[:2])
+
+    def lists(self, iteration: int) -> Dataset:
+        """The training lists from which the policy after `iteration` was made."""
+        from datasets import load_from_disk
+
+        lists: Dataset = load_from_disk(str(self.lists_folder(iteration)))
+        return lists
+
+    def saved_policies(self) -> list[str]:
+        """Hashes of the weights of the policies that were saved and measured here."""
+        saved = [json.loads(path.read_text()) for path in sorted(self.path.glob("iteration-*/measures.json"))]
+        return [measured["policy"] for measured in saved if "policy" in measured]
 
     def take_over(self, other: Path, free: Collection[str]) -> None:
         """Copy iteration 0 of a run that differs only in the settings named in `free`, unless there is one.
@@ -74,20 +111,14 @@ class RunDirectory:
         Raises `ValueError` when another setting differs.
         """
         if is_main_process() and not self.iteration(0).exists():
-            self._copy_start_of(other, free)
+            self._copy_start_of(RunDirectory(other), free)
         wait_for_everyone()
 
-    def _copy_start_of(self, other: Path, free: Collection[str]) -> None:
-        found = difference(read_config(other / "config.yaml"), read_config(self / "config.yaml"), free)
+    def _copy_start_of(self, other: RunDirectory, free: Collection[str]) -> None:
+        found = difference(read_config(other.config), read_config(self.config), free)
         if found is not None:
-            raise ValueError(f"cannot start from {other}: {found}")
-        what_follows = shutil.ignore_patterns("lists", "checkpoint-*")
-        shutil.copytree(other / "iteration-00", self.iteration(0), ignore=what_follows)
-
-    def policies(self) -> list[str]:
-        """Hashes of the weights of the policies that were saved and measured here."""
-        saved = [json.loads(path.read_text()) for path in sorted(self.path.glob("iteration-*/measures.json"))]
-        return [measured["policy"] for measured in saved if "policy" in measured]
+            raise ValueError(f"cannot start from {other.path}: {found}")
+        shutil.copytree(other.iteration(0), self.iteration(0), ignore=NOT_TAKEN_OVER)
 
     def log(self, **entry: Any) -> None:
         """Append a line to log.jsonl."""
@@ -96,9 +127,3 @@ class RunDirectory:
         line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%S"), **entry}, default=str)
         with open(self / "log.jsonl", "a", encoding="utf-8") as handle:
             handle.write(line + "\n")
-
-    def lists(self, iteration: int) -> Dataset:
-        """The training lists from which the policy after `iteration` was made."""
-        from datasets import load_from_disk
-
-        return load_from_disk(str(self.iteration(iteration) / "lists"))

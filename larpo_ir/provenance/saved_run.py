@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from larpo_ir.evaluation.diagnostics import read_frame
+from larpo_ir.provenance.run_directory import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,11 @@ class SavedRun:
     environment: dict[str, Any]
     rows: list[dict[str, Any]]
     intervals: list[dict[str, dict[str, Any]]]
+
+    @property
+    def directory(self) -> RunDirectory:
+        """The places of the run's files."""
+        return RunDirectory(self.path)
 
     @property
     def last(self) -> int:
@@ -48,7 +53,7 @@ class SavedRun:
 
     def frame(self, iteration: int, name: str) -> pd.DataFrame | None:
         """The file `name.parquet` of an iteration, or None."""
-        return read_frame(self.path, iteration, name)
+        return self.directory.frame(iteration, name)
 
     def per_query(self, iteration: int) -> pd.DataFrame:
         """Every measure of π_S for every held-out prompt, indexed by qid."""
@@ -101,16 +106,16 @@ def read_saved_run(path: str | os.PathLike[str], name: str | None = None) -> Sav
     path = Path(path)
     if not path.is_dir():
         raise ValueError(f"{path}: no such folder; give the folder of a run")
-    if not (path / "config.yaml").is_file():
+    run = RunDirectory(path)
+    if not run.config.is_file():
         below = sorted(found.parent.relative_to(path) for found in path.glob("*/config.yaml"))
         below += sorted(found.parent.relative_to(path) for found in path.glob("*/*/config.yaml"))
         hint = f"; there are runs below it: {', '.join(map(str, below[:6]))}" if below else ""
         raise ValueError(f"{path}: no run (there is no config.yaml in it){hint}")
-    settings = _read(path / "config.yaml", yaml.safe_load)
-    environment = path / "environment.json"
+    settings = _read(run.config, yaml.safe_load)
     rows: list[dict[str, Any]] = []
     intervals: list[dict[str, dict[str, Any]]] = []
-    while (measures := path / f"iteration-{len(rows):02d}" / "measures.json").is_file():
+    while (measures := run.measures(len(rows))).is_file():
         content = _read(measures, json.loads)
         if not {"row", "intervals"} <= content.keys():
             raise ValueError(f"{measures}: damaged (it lacks row or intervals)")
@@ -122,7 +127,7 @@ def read_saved_run(path: str | os.PathLike[str], name: str | None = None) -> Sav
         name or path.resolve().name,
         path,
         settings,
-        _read(environment, json.loads) if environment.is_file() else {},
+        _read(run.environment, json.loads) if run.environment.is_file() else {},
         rows,
         intervals,
     )

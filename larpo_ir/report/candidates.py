@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from larpo_ir.evaluation.diagnostics import fixed_lists
 from larpo_ir.provenance.saved_run import SavedRun
 
 # How a list came about.
@@ -54,7 +53,7 @@ def candidate_lists(runs: Sequence[SavedRun], max_lists: int) -> tuple[pd.DataFr
 def _frames(place: int, run: SavedRun) -> Iterator[pd.DataFrame]:
     initial: pd.Series[Any] | None = None
     for iteration in range(run.last + 1):
-        lists = fixed_lists(run.path, iteration)
+        lists = run.directory.fixed_lists(iteration)
         if lists is not None and len(lists):
             implicit = lists["implicit"] if iteration else np.nan
             yield _listed(lists, place, HELD_OUT, iteration, lists["now"], implicit, source=0)

@@ -22,10 +22,10 @@ TOKENIZED_COLUMNS = ["prompt_ids", "completion_ids", "relevance", "ref_logps"]
 
 
 class ListCollator:
-    """Tokenised lists -> tensors.
+    """Collates tokenised lists to tensors.
 
-    What belongs to lists is [batch, list]: `relevance, mask, lengths` and, when known, `ref_logps`; `rows` [batch] are
-    their numbers, if they have any. The rest is the responses laid out for the model, see `larpo_ir.models.layouts`;
+    `relevance, mask, lengths` and, when known, `ref_logps` are [batch, list]. `rows` [batch] are the numbers of lists
+    that have one. The other tensors are the responses as the model reads them, see `larpo_ir.models.layouts`;
     `owners` are places in the flat [batch · list].
     """
 
@@ -68,8 +68,8 @@ def tokenize_dataset(
     """Ranked lists as token ids: `prompt_ids, completion_ids, relevance [, ref_logps]`, one row a list.
 
     `completion_ids` in the lists are used as they are: what was sampled need not be what a tokenizer makes of
-    its text. `chat`: whether a prompt that is a string is a user turn, see `larpo_ir.models.prompting`. Raises `ValueError`
-    for invalid lists, for chats that the template refuses and for prompts that leave no room for a response.
+    its text. `chat`: whether a prompt that is a string is a user turn, see `larpo_ir.models.prompting`. Raises
+    `ValueError` for invalid lists, for chats that the template refuses and for prompts that leave no room for a response.
     """
     check_lists(dataset)
     ask = prompting_for(tokenizer, chat=chat)

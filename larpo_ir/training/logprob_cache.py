@@ -55,8 +55,8 @@ class LogprobCache:
     """Log-probabilities of responses, in nats, kept in `directory` (made when first written to).
 
     `policy` is what `fingerprint(model)` returned, `lists` are prompts and responses as token ids
-    (`larpo_ir.models.tokenization.TokenizedList`), `variant` is explained in the module. Values come back exactly as they
-    were put, as double-precision floats; putting one again replaces it.
+    (`larpo_ir.models.tokenization.TokenizedList`), `variant` is explained in the module. Values come back exactly as
+    they were put, as double-precision floats; putting one again replaces it.
 
     Raises `ValueError` for a file that is no cache, is damaged or out of reach, naming it.
 

@@ -10,20 +10,16 @@ score the rest, is decided by the main process for all.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
+from torch import nn
 from tqdm.auto import tqdm
 
-from larpo_ir.data.files import write_atomically
 from larpo_ir.models.distributed import (
     compute_device,
     from_main,
@@ -108,7 +104,8 @@ def _computed(
             batch = [parts[i].tokens for i in chosen]
             sizes = [len(tokens.completion_ids) for tokens in batch]
             inputs = to_device(BATCH_OF[way.layout](batch, pad_token_id), device)
-            rows = [row.tolist() for row in batch_logprobs(model, inputs, sum(sizes), way).split(sizes)]
+            scored = torch.split(batch_logprobs(model, inputs, sum(sizes), way), sizes)
+            rows = [row.tolist() for row in scored]
             found.update(zip((parts[i].first_response for i in chosen), rows, strict=True))
             if memory is not None:
                 memory.put(batch, rows)
@@ -132,52 +129,6 @@ class _Memory:
 
     def put(self, lists: Sequence[TokenizedList], values: Sequence[Sequence[float]]) -> None:
         self._cache.put(self._policy, lists, values, variant=self._variant)
-
-
-class DeferredReference:
-    """Reference log-probabilities of lists that are numbered now and scored later, when there is a model to run.
-
-    They are kept in the file `path`: training that is resumed has no model any more to compute them with.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.lists = path, list[TokenizedList]()
-        self._values: Tensor | None = None
-
-    @property
-    def pending(self) -> bool:
-        """Whether there are lists without values."""
-        return bool(self.lists)
-
-    def number(self, lists: Sequence[TokenizedList]) -> list[int]:
-        """Take in lists; they are known by these numbers."""
-        self.lists += lists
-        return list(range(len(self.lists) - len(lists), len(self.lists)))
-
-    def settle(self, values: list[list[float]] | None, device: torch.device) -> None:
-        """Keep the values of all lists; None: what is in the file. Raises `ValueError` if that is of other lists."""
-        if values is None:
-            values = self._read()
-        elif is_main_process():
-            write_atomically(self.path, json.dumps(values))
-        self._values = pad_sequence([torch.tensor(row) for row in values], batch_first=True).to(device)
-        self.lists = []
-
-    def of(self, numbers: Tensor) -> Tensor:
-        """[lists, widest list of all]: their values, 0 where a list has ended."""
-        if self._values is None:
-            raise RuntimeError("the references were not computed before they were asked for")
-        return self._values[numbers]
-
-    def _read(self) -> list[list[float]]:
-        there = is_main_process() and self.path.exists()
-        values: list[list[float]] = from_main(json.loads(self.path.read_text()) if there else [])
-        if [len(row) for row in values] != [len(tokens.completion_ids) for tokens in self.lists]:
-            raise ValueError(
-                f"{self.path} does not hold the references of these lists: resume in the output directory where the"
-                " training began, with the same lists, or give the lists their ref_logps"
-            )
-        return values
 
 
 def frame_logprobs(

@@ -6,16 +6,15 @@ checkpointing and accumulation, `report_to`, checkpoints and resuming.
 A training example is one ranked list (see `larpo_ir.data.lists`). It is tokenised once, before training. Reference
 log-probabilities are taken from the column `ref_logps` or computed once, before the first step, so that no
 reference model sits in memory while the policy trains. Where the processes share out the policy (FSDP, DeepSpeed),
-none can run it before it is wrapped: then the lists get numbers (column `row`), for `DeferredReference`.
+none can run it before it is wrapped: `larpo_ir.training.trainer_reference` says what happens then.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from contextlib import nullcontext
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,32 +30,62 @@ from transformers.trainer_utils import EvalLoopOutput
 from larpo_ir.data.console import announce
 from larpo_ir.losses import preferred_pairs
 from larpo_ir.models.checkpoints import load
-from larpo_ir.models.distributed import from_main, is_main_process, is_sharded, num_processes
+from larpo_ir.models.distributed import from_main, is_main_process, num_processes
 from larpo_ir.models.layouts import cost
 from larpo_ir.models.scoring import Way, batch_logprobs, choose_way, context_length
-from larpo_ir.models.tokenization import TokenizedList, pad_token_of
+from larpo_ir.models.tokenization import pad_token_of
 from larpo_ir.objectives import Objective
 from larpo_ir.training.batching import TokenBudgetSampler
 from larpo_ir.training.collation import ListCollator, lists_of, tokenize_dataset
 from larpo_ir.training.config import LarPOConfig
-from larpo_ir.training.reference import DeferredReference, fixed_logprobs
+from larpo_ir.training.trainer_reference import TrainerReference
 
 if TYPE_CHECKING:
     from peft import PeftConfig
     from transformers import PreTrainedTokenizerBase
 
-REFERENCE_FILE = "reference_logprobs.json"  # in the output directory
 COMPILED = Way("plain", own_logits=True, reason="a compiled forward is fixed")
 
 
-def _disable_dropout(model: nn.Module) -> None:
-    """Attention and some decoder layers hold their rate as a number, not in an `nn.Dropout`."""
+def _check_launch(args: LarPOConfig) -> None:
+    if args.world_size != num_processes():
+        raise ValueError(
+            f"{num_processes()} processes were launched but each would train by itself: the training arguments"
+            f" ({args.parallel_mode}) do not fit the launch; on CPUs give use_cpu=True"
+        )
+    if args.n_gpu > 1:
+        warnings.warn("training on one GPU; `accelerate launch` trains on all of them", stacklevel=3)
+        args._n_gpu = 1  # torch's DataParallel would cut packed lists apart
+
+
+def _prepared(policy: Any, args: LarPOConfig, peft_config: PeftConfig | None) -> Any:
+    """The policy with its adapter, if there is one, and without dropout."""
+    if peft_config is not None:
+        from peft import get_peft_model
+
+        policy = get_peft_model(policy, peft_config)
+        if args.gradient_checkpointing:  # gradients must reach the adapters through frozen embeddings
+            policy.enable_input_require_grads()
+    if args.disable_dropout:
+        disable_dropout(policy)
+    return policy
+
+
+def disable_dropout(model: nn.Module) -> None:
+    """Set every dropout rate to 0. Attention and some decoder layers hold theirs as a number, not as a module."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
         for name, value in list(vars(module).items()):
             if "drop" in name and isinstance(value, float):
                 setattr(module, name, 0.0)
+
+
+def _of_each(datasets: Any, change: Callable[[Dataset], Dataset | None]) -> Any:
+    """One dataset or several by name, each changed; None stays None."""
+    if isinstance(datasets, dict):
+        return {name: change(dataset) for name, dataset in datasets.items()}
+    return None if datasets is None else change(datasets)
 
 
 class LarPOTrainer(Trainer):
@@ -90,87 +119,71 @@ class LarPOTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         args = LarPOConfig(output_dir="larpo_output") if args is None else args
-        if args.world_size != num_processes():
-            raise ValueError(
-                f"{num_processes()} processes were launched but each would train by itself: the training arguments"
-                f" ({args.parallel_mode}) do not fit the launch; on CPUs give use_cpu=True"
-            )
-        policy: Any
-        policy, processing_class = load(model, processing_class, "AutoModelForCausalLM", "LarPOTrainer")
-        if peft_config is not None:
-            from peft import get_peft_model
-
-            policy = get_peft_model(policy, peft_config)
-            if args.gradient_checkpointing:  # gradients must reach the adapters through frozen embeddings
-                policy.enable_input_require_grads()
-        if args.disable_dropout:
-            _disable_dropout(policy)
+        _check_launch(args)
+        policy, tokenizer = load(model, processing_class, "AutoModelForCausalLM", "LarPOTrainer")
+        policy = _prepared(policy, args, peft_config)
         self.objective: Objective = args.build_objective()
-        self._metrics: dict[str, list[tuple[float, int]]] = defaultdict(
-            list
-        )  # mean over lists, and of how many
+        # mean over lists, and of how many lists
+        self._metrics: dict[str, list[tuple[float, int]]] = defaultdict(list)
         self._widest_list = 0
-        self._deferred = DeferredReference(Path(args.output_dir or ".") / REFERENCE_FILE)
-        self._tokenizer = processing_class
+        self._tokenizer = tokenizer
         self._max_length = args.max_length or context_length(policy)
-
-        def tokenized(dataset: Dataset | None) -> Dataset | None:
-            if dataset is None:
-                return None
-            return tokenize_dataset(
-                dataset,
-                self._tokenizer,
-                max_length=self._max_length,
-                append_eos=args.append_eos,
-                chat=args.chat,
-            )
-
-        collator = ListCollator(pad_token_of(processing_class))
-        if args.n_gpu > 1:
-            warnings.warn("training on one GPU; `accelerate launch` trains on all of them", stacklevel=2)
-            args._n_gpu = 1  # torch's DataParallel would cut packed lists apart
+        collator = ListCollator(pad_token_of(tokenizer))
         super().__init__(
             model=policy,
             args=args,
             data_collator=kwargs.pop("data_collator", None) or collator,
-            train_dataset=tokenized(train_dataset),
-            eval_dataset={name: tokenized(lists) for name, lists in eval_dataset.items()}
-            if isinstance(eval_dataset, dict)
-            else tokenized(eval_dataset),
-            processing_class=processing_class,
+            train_dataset=self._tokenized(train_dataset, args),
+            eval_dataset=_of_each(eval_dataset, lambda lists: self._tokenized(lists, args)),
+            processing_class=tokenizer,
             **kwargs,
         )
-        self.model_accepts_loss_kwargs = (
-            True  # the loss is divided by the number of lists in a step, see compute_loss
-        )
+        # The loss is divided by the number of lists in a step, see compute_loss.
+        self.model_accepts_loss_kwargs = True
         self._keep_outputs_as_they_are()
-        # one way for all processes: with sharded loading only the first holds weights to try it on
+        # One way for all processes: with sharded loading only the first holds weights to try it on.
         self.way: Way = COMPILED if args.torch_compile else from_main(choose_way(policy, args.layout))
         collator.layout = self.way.layout
-        if self.train_dataset is not None:
-            self._show_first_prompt()
-            self.num_truncated = sum(self.train_dataset["num_truncated"])
-            if self.num_truncated:
-                warnings.warn(
-                    f"{self.num_truncated} of {sum(map(len, self.train_dataset['relevance']))} responses to train on"
-                    f" were cut to {self._max_length} tokens with their prompt (ref_logps, if any came with them,"
-                    " must be of what is left)",
-                    stacklevel=2,
-                )
-            self.train_dataset = self._with_reference(self.train_dataset, ref_model)
-        if isinstance(self.eval_dataset, dict):
-            self.eval_dataset = {
-                n: self._with_reference(lists, ref_model) for n, lists in self.eval_dataset.items()
-            }
-        elif self.eval_dataset is not None:
-            self.eval_dataset = self._with_reference(self.eval_dataset, ref_model)
+        self._show_first_prompt()
+        self._warn_of_truncated()
+        self._reference = TrainerReference(self)
+        self.train_dataset = _of_each(
+            self.train_dataset, lambda lists: self._reference.add_to(lists, ref_model)
+        )
+        self.eval_dataset = _of_each(
+            self.eval_dataset, lambda lists: self._reference.add_to(lists, ref_model)
+        )
+
+    def _tokenized(self, dataset: Dataset | None, args: LarPOConfig) -> Dataset | None:
+        if dataset is None:
+            return None
+        return tokenize_dataset(
+            dataset,
+            self._tokenizer,
+            max_length=self._max_length,
+            append_eos=args.append_eos,
+            chat=args.chat,
+        )
 
     def _show_first_prompt(self) -> None:
-        """Say how prompts are read, where that was not said but found out."""
+        """Announce how prompts are read, unless the user has said it (`chat`)."""
         lists: Any = self.train_dataset
-        if self.args.chat is None and is_main_process() and len(lists):
+        if self.args.chat is None and is_main_process() and lists is not None and len(lists):
             read = self._tokenizer.decode(lists[0]["prompt_ids"])
             announce(f"LarPOTrainer: the first prompt as the model reads it (chat=None): {read!r:.600}")
+
+    def _warn_of_truncated(self) -> None:
+        lists: Any = self.train_dataset
+        if lists is None:
+            return
+        self.num_truncated = sum(lists["num_truncated"])
+        if self.num_truncated:
+            warnings.warn(
+                f"{self.num_truncated} of {sum(map(len, lists['relevance']))} responses to train on"
+                f" were cut to {self._max_length} tokens with their prompt (ref_logps, if any came with them,"
+                " must be of what is left)",
+                stacklevel=3,
+            )
 
     @property
     def _shares_out_the_policy(self) -> bool:
@@ -184,59 +197,6 @@ class LarPOTrainer(Trainer):
         if plugin is not None and getattr(policy, "output_dtype", None) is not None:
             plugin.mixed_precision_policy = replace(policy, output_dtype=None)
 
-    def _with_reference(self, dataset: Dataset, ref_model: nn.Module | None) -> Dataset:
-        """Add `ref_logps`, or the numbers by which to find them later, unless they are there or not needed."""
-        dataset = dataset.remove_columns("num_truncated")
-        if "ref_logps" in dataset.column_names or not self.objective.needs_reference:
-            return dataset
-        lists = lists_of(dataset)
-        if not self._shares_out_the_policy:
-            return dataset.add_column("ref_logps", self._reference_logprobs(lists, ref_model))
-        self._check_later_reference(ref_model)
-        return dataset.add_column("row", self._deferred.number(lists))
-
-    def _check_later_reference(self, ref_model: nn.Module | None) -> None:
-        remedy = "compute them before, with fixed_logprobs in a run without sharding, as the lists' column ref_logps"
-        if ref_model is not None:
-            raise ValueError(f"FSDP and DeepSpeed take no log-probabilities of a ref_model: {remedy}")
-        plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
-        if self.args.reference_cache is not None and getattr(plugin, "fsdp_version", 1) == 1:
-            raise ValueError(
-                "reference_cache must know the policy's weights, which DeepSpeed and FSDP 1 hide: leave it out, use"
-                f" FSDP 2, or {remedy}"
-            )
-
-    def _reference_logprobs(
-        self, lists: list[TokenizedList], ref_model: nn.Module | None, policy: nn.Module | None = None
-    ) -> list[list[float]]:
-        """Of `ref_model` or, without one, of the policy; `policy`: as it is wrapped, if it is."""
-        unwrapped = self.accelerator.unwrap_model(self.model) if ref_model is None else ref_model
-        adapter = getattr(unwrapped, "disable_adapter", None) if ref_model is None else None
-        model = unwrapped if policy is None else policy
-        if policy is None and not is_sharded(model):
-            model = model.to(self.args.device)
-        # in the precision of training, or the implicit rewards of a fresh policy would not be 0
-        with self.accelerator.autocast(), adapter() if adapter is not None else nullcontext():
-            return fixed_logprobs(
-                model,
-                lists,
-                layout=self.args.layout,
-                pad_token_id=pad_token_of(self._tokenizer),
-                cache=self.args.reference_cache,
-                precision=self.accelerator.mixed_precision,
-                progress="Reference log-probabilities",
-            )
-
-    def _ref_logps(self, policy: nn.Module, inputs: dict[str, Tensor]) -> Tensor | None:
-        """[batch, list] of a batch. The first one of all has what was deferred computed."""
-        if self._deferred.pending:
-            resumed = self.state.global_step > 0  # the policy is no longer what it was before training
-            values = None if resumed else self._reference_logprobs(self._deferred.lists, None, policy)
-            self._deferred.settle(values, self.args.device)
-        if "rows" not in inputs:
-            return inputs.get("ref_logps")
-        return self._deferred.of(inputs["rows"])[:, : inputs["mask"].shape[1]]
-
     def compute_loss(
         self,
         model: nn.Module,
@@ -244,7 +204,7 @@ class LarPOTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        mask, ref_logps = inputs["mask"], self._ref_logps(model, inputs)
+        mask, ref_logps = inputs["mask"], self._reference.of(model, inputs)
         with self.accelerator.autocast():  # ours, as the model's own is around a forward that is not called
             logps = batch_logprobs(model, inputs, mask.numel(), self.way).view(mask.shape)
         output = self.objective(
@@ -270,7 +230,7 @@ class LarPOTrainer(Trainer):
         lists = torch.tensor(sum(len(batch["mask"]) for batch in batch_samples), device=device)
         return self.accelerator.reduce(lists, "sum") if self.args.world_size > 1 else lists
 
-    def get_train_dataloader(self) -> DataLoader:
+    def get_train_dataloader(self) -> DataLoader[Any]:
         """By tokens when `max_tokens_per_batch` says so, otherwise the Trainer's, by count."""
         if self.args.max_tokens_per_batch is None or self.train_dataset is None:
             return super().get_train_dataloader()
@@ -282,7 +242,7 @@ class LarPOTrainer(Trainer):
             world_size=self.args.world_size,
             accumulation=self.args.gradient_accumulation_steps,
         )
-        loader = DataLoader(
+        loader: DataLoader[Any] = DataLoader(
             self.train_dataset,
             batch_sampler=sampler,
             collate_fn=self.data_collator,
@@ -290,9 +250,10 @@ class LarPOTrainer(Trainer):
             pin_memory=self.args.dataloader_pin_memory,
         )
         # the batches are this process's already: accelerate has only to put them on the device
-        return prepare_data_loader(
+        prepared: DataLoader[Any] = prepare_data_loader(
             loader, device=self.args.device, num_processes=1, process_index=0, put_on_device=True
         )
+        return prepared
 
     def prediction_step(
         self,
@@ -329,7 +290,7 @@ class LarPOTrainer(Trainer):
 
     def evaluation_loop(
         self,
-        dataloader: DataLoader,
+        dataloader: DataLoader[Any],
         description: str,
         prediction_loss_only: bool | None = None,
         ignore_keys: list[str] | None = None,

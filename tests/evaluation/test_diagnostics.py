@@ -14,11 +14,11 @@ from larpo_ir.evaluation.diagnostics import (
     displacement,
     duplicates,
     entropy,
-    fixed_lists,
     rank_correlations,
     ranking_accuracy,
 )
 from larpo_ir.models.checkpoints import load_policy
+from larpo_ir.provenance import RunDirectory
 from larpo_ir.training.reference import frame_logprobs
 from tests.alignment.test_loop import HELD_OUT, PROMPTS, make_generator, settings, vowels
 from tests.saved_runs import make_run
@@ -111,7 +111,7 @@ def test_diagnose_a_run(tmp_path):
     assert (known["low"] <= known["mean"]).all()
     assert (known["mean"] <= known["high"]).all()
 
-    now = fixed_lists(run, 2)
+    now = RunDirectory(run).fixed_lists(2)
     assert now is not None
     expected = ranking_accuracy(now, "implicit").mean()
     assert at[2, "fixed lists", "ranking accuracy of the implicit reward"] == pytest.approx(expected)
@@ -120,7 +120,7 @@ def test_diagnose_a_run(tmp_path):
 def test_a_run_that_saved_no_later_lists(tmp_path):
     run = make_run(tmp_path / "run", iterations=1)
     (run / "iteration-01" / "fixed_lists.parquet").unlink()
-    assert fixed_lists(run, 1) is None
+    assert RunDirectory(run).fixed_lists(1) is None
     on = diagnose(run).groupby("iteration")["on"].unique()
     assert set(on[1]) == {"held-out samples"}
 
@@ -142,7 +142,7 @@ def test_a_real_run_keeps_what_its_policies_thought_of_the_fixed_lists(tmp_path)
             generator, reward, PROMPTS, settings(tmp_path, iterations=iterations), eval_prompts=HELD_OUT
         )
     for iteration in range(3):
-        frame = fixed_lists(result.output_dir, iteration)
+        frame = RunDirectory(result.output_dir).fixed_lists(iteration)
         assert frame is not None
         load_policy(generator.model, result.output_dir / f"iteration-{iteration:02d}" / "policy")
         np.testing.assert_allclose(frame["now"], frame_logprobs(generator, frame), atol=1e-4)

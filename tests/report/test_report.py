@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from larpo_ir.alignment.loop import FIXED_NOW
 from larpo_ir.cli import main
 from larpo_ir.evaluation.significance import compare, holm
 from larpo_ir.evaluation.tables import interval, latex_table, markdown_table
+from larpo_ir.provenance.run_directory import CHANGING
 from larpo_ir.provenance.saved_run import SavedRun, read_saved_run, read_saved_runs
 from larpo_ir.report.candidates import HELD_OUT, RETRIEVED, browser_data, candidate_lists
 from larpo_ir.report.comparison import compare_runs
@@ -332,7 +332,7 @@ def test_what_the_loop_writes_is_the_same_page_in_short(runs, tmp_path):
     }
     assert (run / "report.md").read_text().startswith("# dpo, seed 0, sums\n")
     assert data_of((run / "report.html").read_text()) is None
-    assert list(pd.read_parquet(run / "iteration-01" / "fixed_lists.parquet")) == FIXED_NOW
+    assert list(pd.read_parquet(run / "iteration-01" / "fixed_lists.parquet")) == CHANGING
 
 
 # The command

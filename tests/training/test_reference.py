@@ -13,7 +13,8 @@ import torch
 from larpo_ir.models.distributed import from_main, gather
 from larpo_ir.models.tokenization import TokenizedList
 from larpo_ir.training import reference
-from larpo_ir.training.reference import DeferredReference, fixed_logprobs
+from larpo_ir.training.reference import fixed_logprobs
+from larpo_ir.training.trainer_reference import DeferredReference
 from tests.small_models import make_model, naive_scores
 
 LISTS = [

@@ -22,6 +22,7 @@ from larpo_ir.objectives import available_objectives, get_objective, ranking_met
 from larpo_ir.training.collation import ListCollator, tokenize_dataset
 from larpo_ir.training.config import LarPOConfig
 from larpo_ir.training.trainer import LarPOTrainer
+from larpo_ir.training.trainer_reference import TrainerReference
 from tests.small_models import CHAT_TEMPLATE, THINKING_TEMPLATE, make_model, make_tokenizer
 
 METRICS = {"loss", "accuracy", "margin", "ndcg", "logps/best", "logps/worst", "kl"}
@@ -182,9 +183,7 @@ def test_every_objective_takes_a_step(make_trainer, objective):
 
 
 def test_objectives_without_a_reference_compute_none(make_trainer, monkeypatch):
-    monkeypatch.setattr(
-        LarPOTrainer, "_reference_logprobs", lambda *args: pytest.fail("reference was computed")
-    )
+    monkeypatch.setattr(TrainerReference, "logprobs", lambda *args: pytest.fail("reference was computed"))
     train(make_trainer(objective="simpo", eval_dataset=make_lists(), max_steps=2)).evaluate()
     lists = make_lists(ref_logps=[[-1.0] * len(row) for row in make_lists()["completions"]])
     train(make_trainer(lists=lists, max_steps=2))  # given: not computed either
@@ -265,7 +264,7 @@ def test_deferred_references_are_those_computed_before(make_trainer, monkeypatch
     by_tokens = make_trainer(eval_dataset=sets, max_tokens_per_batch=20)
     for trainer in (by_count, by_tokens):
         assert "ref_logps" not in trainer.train_dataset.column_names
-        assert trainer._deferred.pending
+        assert trainer._reference.deferred.pending
     assert_same_training(train(by_count), before)
     for name in sets:
         assert len(history(before, f"eval_{name}_kl")) == 3
