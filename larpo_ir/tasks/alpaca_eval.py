@@ -70,7 +70,7 @@ def judge_outputs(
             apart.
         references: AlpacaEval's model outputs of the reference system: a file, or a frame with the columns
             `instruction` and `output` (or a results frame).
-        judge: a `Judge` of `larpo_ir.rewards.judges`, or a function of its form; it compares two responses.
+        judge: a `Judge` of `larpo_ir.rewards`, or a function of its form; it compares two responses.
         model: the name of a system without a column `generator`.
 
     Responses are matched with references by instruction, or by `qid`, the place of the instruction in the references,
