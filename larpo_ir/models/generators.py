@@ -28,7 +28,7 @@ from larpo_ir.models.distributed import (
 )
 from larpo_ir.models.drawn import Response
 from larpo_ir.models.prompting import Prompting, prompting_for
-from larpo_ir.models.responses import RESULT_TYPES, Drawn, ResponseGenerator
+from larpo_ir.models.responses import RESULT_TYPES, Drawn, ResponseGenerator, options_of_all
 from larpo_ir.models.tokenization import end_of_turn, pad_token_of, tokenize_prompts
 from larpo_ir.models.wrappers import context_length, evaluating
 
@@ -89,18 +89,7 @@ class Generator(ResponseGenerator):
         if isinstance(model, str | os.PathLike):
             self.model.to(default_device())
         self.batch_size = batch_size
-        super().__init__(
-            num_candidates=num_candidates,
-            temperature=temperature,
-            max_new_tokens=max_new_tokens,
-            seed=seed,
-            chat=chat,
-            system=system,
-            few_shot=few_shot,
-            prompt_format=prompt_format,
-            stop=stop,
-            name=name,
-        )
+        super().__init__(**options_of_all(locals()))
 
     def _prompting(self) -> Prompting:
         return prompting_for(self.tokenizer, **self.asking)

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import logging
 import math
 import numbers
@@ -256,3 +257,13 @@ class ResponseGenerator(pt.Transformer):
         """Columns of the results, for PyTerrier's inspection, which needs no data."""
         pt.validate.columns(input_columns, includes=["qid", "query"], context=self)
         return [*(column for column in input_columns if column not in self.result_types), *self.result_types]
+
+
+def options_of_all(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a generator's constructor that every generator takes, for the base's constructor.
+
+    A constructor names all its options, since the command line makes options of its signature; it hands its
+    `locals()` on.
+    """
+    own = inspect.signature(ResponseGenerator.__init__).parameters.values()
+    return {option.name: arguments[option.name] for option in own if option.kind is option.KEYWORD_ONLY}

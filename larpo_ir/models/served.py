@@ -29,7 +29,7 @@ from tqdm.auto import tqdm
 
 from larpo_ir.data.prompts import asked_in
 from larpo_ir.models.prompting import Prompting
-from larpo_ir.models.responses import Drawn, ResponseGenerator
+from larpo_ir.models.responses import Drawn, ResponseGenerator, options_of_all
 
 CHAT, PLAIN = "/chat/completions", "/completions"
 LOGPROBS: dict[str, dict[str, Any]] = {CHAT: {"logprobs": True}, PLAIN: {"logprobs": 1}}
@@ -119,18 +119,7 @@ class OpenAIGenerator(ResponseGenerator):
         self.api_key = api_key
         self.extra_body = extra_body
         self._no_logprobs: set[tuple[str, str, str]] = set()  # server, model and endpoint that refused them
-        super().__init__(
-            num_candidates=num_candidates,
-            temperature=temperature,
-            max_new_tokens=max_new_tokens,
-            seed=seed,
-            chat=chat,
-            system=system,
-            few_shot=few_shot,
-            prompt_format=prompt_format,
-            stop=stop,
-            name=name,
-        )
+        super().__init__(**options_of_all(locals()))
 
     def _validate(self) -> None:
         super()._validate()

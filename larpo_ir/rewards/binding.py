@@ -67,18 +67,23 @@ def parameters_of(fn: Callable[..., Any]) -> list[Parameter]:
 def bind(who: str, parameters: Sequence[Parameter], columns: Sequence[str]) -> Binding:
     """The columns that fill a function's parameters. Raises `NoColumnError`, which `who` begins."""
     named = [parameter for parameter in parameters if parameter.kind not in _REST]
+    source = _sources(who, named, columns)
+    by_position = [p.name for p in named if p.kind is Parameter.POSITIONAL_ONLY and p.name in source]
+    keywords = {name: column for name, column in source.items() if name not in by_position}
+    takes_rest = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters)
+    taken = {*source.values(), *keywords}
+    rest = [column for column in columns if column not in taken] if takes_rest else []
+    return Binding([source[name] for name in by_position], keywords, rest)
+
+
+def _sources(who: str, named: Sequence[Parameter], columns: Sequence[str]) -> dict[str, str]:
+    """The column of each parameter that is given one; the others have defaults."""
     source = _columns_by_name(named, columns)
     open_ = [p for p in named if p.name not in source and p.default is Parameter.empty]
+    names = [parameter.name for parameter in open_]
     if open_ and not _can_be_guessed(open_, named, source):
-        raise NoColumnError(who, [parameter.name for parameter in open_], columns)
-    source |= zip((parameter.name for parameter in open_), _guesses(open_), strict=True)
-
-    bound = [parameter for parameter in named if parameter.name in source]
-    positional = [source[p.name] for p in bound if p.kind is Parameter.POSITIONAL_ONLY]
-    keywords = {p.name: source[p.name] for p in bound if p.kind is not Parameter.POSITIONAL_ONLY}
-    takes_rest = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters)
-    rest = [c for c in columns if c not in source.values() and c not in keywords] if takes_rest else []
-    return Binding(positional, keywords, rest)
+        raise NoColumnError(who, names, columns)
+    return source | dict(zip(names, _guesses(open_), strict=True))
 
 
 def _columns_by_name(named: Sequence[Parameter], columns: Sequence[str]) -> dict[str, str]:

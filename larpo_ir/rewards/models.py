@@ -45,8 +45,6 @@ class SequenceScorer:
         device: Any = None,
         who: str = "RewardModel",
     ) -> None:
-        import torch
-
         if batch_size < 1 or (max_length is not None and max_length < 1):
             raise ValueError(
                 f"{who}: batch_size and max_length must be at least 1, got {batch_size} and {max_length}"
@@ -54,7 +52,7 @@ class SequenceScorer:
         self.who, self.batch_size = who, batch_size
         self.model, self.tokenizer = load(model, tokenizer, "AutoModelForSequenceClassification", who)
         if device is None and isinstance(model, str | os.PathLike):
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+            device = _first_device()
         if device is not None:
             self.model.to(device)
         if self.model.config.num_labels != 1:
@@ -63,9 +61,7 @@ class SequenceScorer:
                 " train or load it with num_labels=1"
             )
         config = self.model.config.get_text_config()
-        if config.pad_token_id is None or config.pad_token_id < 0:
-            candidates = [self.tokenizer.pad_token_id, self.tokenizer.eos_token_id]
-            config.pad_token_id = next((token for token in candidates if token is not None), None)
+        config.pad_token_id = _padding_of(config, self.tokenizer)
         if config.pad_token_id is None:
             raise ValueError(f"{who}: {describe(model)} has no padding token; set tokenizer.pad_token")
         self.pad_token_id = config.pad_token_id
@@ -151,6 +147,19 @@ class SequenceScorer:
         head = next((i for i, token in enumerate(ids) if token not in special), 0)
         head = min(head, self.max_length - 1)
         return ids[:head] + ids[len(ids) - (self.max_length - head) :]
+
+
+def _first_device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _padding_of(config: Any, tokenizer: Any) -> int | None:
+    """The token that a model itself takes for padding, else the tokenizer's, else its EOS."""
+    known = None if config.pad_token_id is None or config.pad_token_id < 0 else config.pad_token_id
+    choices = (known, tokenizer.pad_token_id, tokenizer.eos_token_id)
+    return next((token for token in choices if token is not None), None)
 
 
 class RewardModel(Reranker):

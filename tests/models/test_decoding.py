@@ -8,7 +8,7 @@ import torch
 import transformers as tr
 from transformers.cache_utils import DynamicLayer
 
-from larpo_ir.models import decoding
+from larpo_ir.models import contexts, decoding
 from larpo_ir.models.decoding import decode
 from tests.small_models import ARCHITECTURES, TOKENS, make_model, make_stopping_model
 
@@ -85,7 +85,7 @@ def shapes(monkeypatch):
 @pytest.mark.parametrize("prefill_tokens", [10**6, 24, 1])  # all prompts in one pass, two, one
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_greedy_is_that_of_generate(architecture, prefill_tokens, monkeypatch):
-    monkeypatch.setattr(decoding, "PREFILL_TOKENS", prefill_tokens)
+    monkeypatch.setattr(contexts, "PREFILL_TOKENS", prefill_tokens)
     model = make_stopping_model(architecture)
     expected = [generate(model, prompt) for prompt in PROMPTS]
     assert len({tuple(ids) for ids in expected}) > 1
@@ -262,7 +262,7 @@ def test_a_prompt_is_read_once_and_finished_rows_leave(shapes):
 
 
 def test_prompts_are_read_within_a_budget(shapes, monkeypatch):
-    monkeypatch.setattr(decoding, "PREFILL_TOKENS", 30)
+    monkeypatch.setattr(contexts, "PREFILL_TOKENS", 30)
     model = make_model()
     seen = shapes(model)
     greedy(model, PROMPTS * 2, 2)
@@ -272,7 +272,7 @@ def test_prompts_are_read_within_a_budget(shapes, monkeypatch):
 def test_the_cache_grows_in_place():
     states = torch.randn(2, 3, 200, 4, 5)  # keys and values, rows, columns, heads, width
     keys, values = states.transpose(2, 3)
-    ours, theirs = decoding._RoomyLayer(keys[:, :, :7], values[:, :, :7]), DynamicLayer()
+    ours, theirs = contexts.RoomyLayer(keys[:, :, :7], values[:, :, :7]), DynamicLayer()
     theirs.update(keys[:, :, :7], values[:, :, :7])
     places = set()
     for column in range(7, 200):
