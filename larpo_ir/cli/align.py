@@ -9,9 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-# The package is named and `AlignResult` is not: jsonargparse executes imports for type checkers, and the loop's
-# imports are slow.
-import larpo_ir.alignment
 from larpo_ir.alignment.config import AlignConfig
 from larpo_ir.cli.components import AnyGenerator, Reranker
 from larpo_ir.models.policies import SmallPolicy
@@ -19,6 +16,7 @@ from larpo_ir.models.policies import SmallPolicy
 if TYPE_CHECKING:
     import pandas as pd
 
+    from larpo_ir.alignment.loop import AlignResult
     from larpo_ir.data.pool import CandidatePool
 
 logger = logging.getLogger("larpo_ir")
@@ -71,8 +69,8 @@ def _configs(align: AlignConfig, objectives: list[str] | None) -> dict[str, Alig
 
 
 def _runs(
-    configs: dict[str, AlignConfig], run: Callable[..., larpo_ir.alignment.AlignResult]
-) -> Iterator[tuple[str, larpo_ir.alignment.AlignResult]]:
+    configs: dict[str, AlignConfig], run: Callable[..., AlignResult]
+) -> Iterator[tuple[str, AlignResult]]:
     """One run after another; all later ones take over iteration 0, and so the candidates, of the first."""
     first: Path | None = None
     for name, config in configs.items():

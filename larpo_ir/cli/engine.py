@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
+from larpo_ir.cli.annotations import evaluate
 from larpo_ir.cli.arguments import files_first, lists_as_json
 from larpo_ir.cli.complaints import in_short
 from larpo_ir.data.console import plain_output
@@ -73,6 +74,7 @@ def parser_of(program: str, commands: Commands, command: str) -> Any:
 
     line, options, _ = commands[command]
     component = _imported(options)
+    evaluate(component)
     parser = ArgumentParser(prog=f"{program} {command}", description=line, exit_on_error=False)
     parser.add_argument("--config", action="config", help="read options from a YAML file")
     positional = _positional(component)
