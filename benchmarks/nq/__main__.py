@@ -19,11 +19,11 @@ from benchmarks.nq.studies import ENCODER, STUDIES
 from benchmarks.nq.systems import measure_systems
 from larpo_ir.cli.engine import one_line_errors
 from larpo_ir.data.console import plain_output
-from retrieval_bridge.cli.commands import TRAINING
 from retrieval_bridge.collections.formats import load_collection
+from retrieval_bridge.retrieval.collection_passages import passages_of
 from retrieval_bridge.retrieval.encoders import Encoder
-from retrieval_bridge.retrieval.passages import passages_of
-from retrieval_bridge.studies.losses import Experiment
+from retrieval_bridge.studies.defaults import TRAINING
+from retrieval_bridge.studies.training_setup import TrainingSetup
 
 
 def main() -> None:
@@ -52,14 +52,14 @@ def run(collection: str, output: Path, seeds: int, parts: list[str]) -> None:
     loaded = load_collection(collection)
     index = output / "index"
     passages = passages_of(loaded, index)
-    experiment = Experiment(loaded, passages, Encoder(ENCODER), training=TRAINING)
+    setup = TrainingSetup(loaded, passages, Encoder(ENCODER), training=TRAINING)
     runs: dict[str, Callable[[], object]] = {
         "systems": lambda: measure_systems(loaded, passages, index, output / "systems"),
         "recall_pass": lambda: recall_pass(loaded, passages, output / "recall_pass", index=index),
     }
     for name in parts:
         start = time.perf_counter()
-        runs[name]() if name in runs else STUDIES[name](experiment, output / name, seeds)
+        runs[name]() if name in runs else STUDIES[name](setup, output / name, seeds)
         print(f"{name}: {(time.perf_counter() - start) / 60:.1f} min, {output / name}/table.md", flush=True)
 
 

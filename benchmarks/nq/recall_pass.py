@@ -25,10 +25,12 @@ from larpo_ir.evaluation.figures import Panel, curves_figure, save_figure
 from larpo_ir.evaluation.measures import evaluate_per_query, judge
 from larpo_ir.evaluation.significance import compare, holm
 from larpo_ir.evaluation.tables import curve, interval, markdown_table
+from larpo_ir.evaluation.workers import one_thread
 from larpo_ir.provenance.run_directory import RunDirectory
-from retrieval_bridge.collections.formats import Collection, load_collection
-from retrieval_bridge.retrieval.measures import digest_of
-from retrieval_bridge.retrieval.passages import Passages, passages_of
+from retrieval_bridge.collections.collection import Collection, digest_of
+from retrieval_bridge.collections.formats import load_collection
+from retrieval_bridge.retrieval.collection_passages import passages_of
+from retrieval_bridge.retrieval.passages import Passages
 from retrieval_bridge.retrieval.systems import made_of
 
 NS = (1, 2, 4, 8, 16, 32, 64)
@@ -93,7 +95,7 @@ def recall(
 
 def language_model(output: Path, seed: int) -> tuple[Passes, Passes]:
     """Per-problem Pass@N of the SFT policy: at all temperatures on problems to choose on, at two on the others."""
-    from larpo_ir.cli.quickstart import QuickstartConfig, one_thread, parts, problems
+    from larpo_ir.cli.quickstart import QuickstartConfig, parts, problems
     from larpo_ir.tasks import arithmetic
 
     def sampled(temperature: float, of: str, size: Mapping[str, int], problem_seed: int) -> pd.DataFrame:
@@ -187,7 +189,7 @@ class Crossing:
 
 
 def ends(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """`larpo_ir.evaluation.significance.compare`, paired, at the smallest and the largest N; `p_holm` over the two."""
+    """Paired tests (`larpo_ir.evaluation.significance.compare`) at the smallest and largest N; `p_holm` over both."""
     columns = [first.columns[0], first.columns[-1]]
     tests = compare(first[columns], second[columns])
     return tests.assign(p_holm=holm(tests["p_value"]))

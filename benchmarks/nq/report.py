@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.nq.studies import ENCODER, ITERATIONS, STUDIED
 from larpo_ir.data.files import write_atomically
 from larpo_ir.provenance.outputs import environment
-from retrieval_bridge.cli.commands import TRAINING
+from retrieval_bridge.studies.defaults import TRAINING
 
 INTRODUCTION = """# Retrieval on Natural Questions
 

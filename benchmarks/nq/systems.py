@@ -7,15 +7,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from larpo_ir.data.files import whole_folder
 from larpo_ir.evaluation.studies import Study, study
 from larpo_ir.provenance.outputs import made_already, record_made
-from retrieval_bridge.cli.commands import system_condition
-from retrieval_bridge.collections.formats import Collection
-from retrieval_bridge.retrieval.measures import digest_of
-from retrieval_bridge.retrieval.passages import Passages, written_whole
-from retrieval_bridge.retrieval.reranker import train_cross_encoder
+from retrieval_bridge.collections.collection import Collection, digest_of
+from retrieval_bridge.retrieval.measures import MEASURES
+from retrieval_bridge.retrieval.passages import Passages
 from retrieval_bridge.retrieval.systems import made_of, weights_of
-from retrieval_bridge.studies.losses import MEASURES
+from retrieval_bridge.studies.systems import system_condition
+from retrieval_bridge.training.cross_encoder import train_cross_encoder
 from retrieval_bridge.training.lists import ListConfig
 
 RERANKED = 50  # passages of BM25 that the cross-encoder reads
@@ -41,7 +41,7 @@ def measure_systems(
         lists = LISTS.lists(LISTS.candidates(collection, passages, "train", index))
         trained = train_cross_encoder("minilm", lists, disable_tqdm=True, **TRAINING)
         record_made(reranker, of_reranker)
-        with written_whole(reranker) as filling:
+        with whole_folder(reranker) as filling:
             trained.save_pretrained(str(filling))
         minutes = (time.monotonic() - start) / 60
         print(f"cross-encoder trained on {len(lists)} lists in {minutes:.1f} min", flush=True)

@@ -2,11 +2,13 @@ from .answers import holds_answer as holds_answer
 from .beir import BeirCollection as BeirCollection
 from .catalogue import IRDatasetsCollection as IRDatasetsCollection
 from .collection import Collection as Collection
+from .collection import Format as Format
+from .collection import digest_of as digest_of
+from .corpus import read_corpus as read_corpus
 from .formats import FORMATS as FORMATS
-from .formats import Format as Format
 from .formats import load_collection as load_collection
-from .questions import LAYOUTS as LAYOUTS
-from .questions import Layout as Layout
+from .question_layouts import LAYOUTS as LAYOUTS
+from .question_layouts import Layout as Layout
 from .questions import QuestionCollection as QuestionCollection
 from .sentence_collection import SentenceCollection as SentenceCollection
 from .sentence_collection import sentences as sentences

@@ -21,8 +21,8 @@ def holds_answer(text: str, answers: Iterable[str]) -> bool:
     """Whether one of the answers occurs in the text, as whole tokens in a row.
 
     Text and answers are brought to Unicode NFD and cut into tokens: runs of letters, digits and combining marks, and
-    every other character that is neither white space nor a control character by itself; then lower case. This is
-    how DPR counts a passage as right (Karpukhin et al., *Dense Passage Retrieval for Open-Domain Question
+    every other character that is neither white space nor a control character by itself; then lower case. DPR
+    counts a passage as right by this rule (Karpukhin et al., *Dense Passage Retrieval for Open-Domain Question
     Answering*, EMNLP 2020, and its `has_answer` for strings; the tokens are DrQA's). An answer without any token is
     held by no text.
 

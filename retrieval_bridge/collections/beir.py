@@ -11,18 +11,11 @@ from typing import Any
 import pandas as pd
 
 from larpo_ir.data.records import Located, Row, read_records, read_table
-from retrieval_bridge.collections.collection import Collection
-from retrieval_bridge.collections.rows import (
-    Passage,
-    answers_of,
-    existing,
-    find_file,
-    id_of,
-    qrels_frame,
-    read_corpus,
-    stamps_of,
-    topics_frame,
-)
+from retrieval_bridge.collections.collection import Collection, Format
+from retrieval_bridge.collections.corpus import read_corpus
+from retrieval_bridge.collections.fields import Passage, answers_of, id_of
+from retrieval_bridge.collections.frames import qrels_frame, topics_frame
+from retrieval_bridge.collections.paths import existing, find_file, stamps_of
 
 
 class BeirCollection(Collection):
@@ -77,3 +70,14 @@ class BeirCollection(Collection):
 
     def _qrels(self, split: str) -> pd.DataFrame:
         return self._judged(split)
+
+
+def _open(path: Path) -> BeirCollection | None:
+    if not path.is_dir():
+        return None
+    queries = find_file(path, "queries.jsonl")
+    first: Row = next((row for _, row in read_records(queries)), {}) if queries else {}
+    return BeirCollection(path) if (path / "qrels").is_dir() or "_id" in first else None
+
+
+FORMAT = Format("BEIR", "queries.jsonl, corpus.jsonl and qrels/*.tsv", _open)

@@ -10,7 +10,9 @@ import pandas as pd
 
 from larpo_ir.data.records import Located
 from retrieval_bridge.collections.collection import Collection
-from retrieval_bridge.collections.rows import Passage, judgements, passage_of, stamps_of, topics_frame
+from retrieval_bridge.collections.fields import Passage, passage_of
+from retrieval_bridge.collections.frames import judgements, topics_frame
+from retrieval_bridge.collections.paths import stamps_of
 
 
 class IRDatasetsCollection(Collection):

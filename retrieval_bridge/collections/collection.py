@@ -1,14 +1,18 @@
-"""What every layout of a test collection offers: a corpus, topics, qrels."""
+"""A test collection: corpus, topics, qrels; and a format, by which a layout of its files is recognised."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pandas as pd
 
-from retrieval_bridge.collections.rows import Passage, judgements
+from larpo_ir.data.digests import digest, digest_rows
+from retrieval_bridge.collections.fields import Passage
+from retrieval_bridge.collections.frames import judgements
 
 
 class Collection(ABC):
@@ -29,7 +33,7 @@ class Collection(ABC):
         """The passages, one after another: `docno`, `title` (may be empty) and `text`."""
 
     def source(self) -> dict[str, Any] | None:
-        """What says cheaply that the corpus is still the same, None where only reading it says so."""
+        """A value, cheap to have, that changes when the corpus does; None if only reading the corpus tells."""
         return None
 
     @abstractmethod
@@ -50,7 +54,7 @@ class Collection(ABC):
         return self._qrels(self._split(split)).copy()
 
     def negatives(self, split: str | None = None) -> pd.DataFrame:
-        """`qid, docno, label` (0): negatives that were mined by whoever made the collection; often none."""
+        """`qid, docno, label` (0): negatives that the makers of the collection have mined; often none."""
         return self._negatives(self._split(split)).copy()
 
     def _split(self, split: str | None) -> str:
@@ -67,3 +71,18 @@ class Collection(ABC):
         raise ValueError(
             f"{self.name} has no qrels for the split {split!r}, only topics: search, not measure"
         )
+
+
+def digest_of(collection: Collection, *splits: str | None) -> str:
+    """16 hexadecimal digits of the splits' topics, answers and qrels, on which results depend, as on the passages."""
+    frames = (frame for split in splits for frame in (collection.topics(split), collection.qrels(split)))
+    return digest(*map(digest_rows, frames))
+
+
+@dataclass(frozen=True)
+class Format:
+    """A layout of collections: `looks` describes its files; `open` opens a path, or is None for another layout."""
+
+    name: str
+    looks: str
+    open: Callable[[Path], Collection | None] = field(repr=False)

@@ -2,102 +2,29 @@
 
 from __future__ import annotations
 
-import ast
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from larpo_ir.data.records import Located, Row, read_lines, read_records, read_table
+from larpo_ir.data.records import Located, Row
 from larpo_ir.data.results import docno_of
-from retrieval_bridge.collections.collection import Collection
-from retrieval_bridge.collections.rows import (
-    CORPUS_FILES,
-    DOCNO_FIELDS,
-    Passage,
-    answers_of,
-    bare,
-    existing,
-    first_of,
-    id_of,
-    judgements,
-    passage_of,
-    read_corpus,
-    stamps_of,
-    topics_frame,
+from retrieval_bridge.collections.collection import Collection, Format
+from retrieval_bridge.collections.corpus import CORPUS_FILES, read_corpus
+from retrieval_bridge.collections.fields import DOCNO_FIELDS, Passage, answers_of, first_of, id_of, passage_of
+from retrieval_bridge.collections.frames import judgements, topics_frame
+from retrieval_bridge.collections.paths import bare, existing, find_file, stamps_of
+from retrieval_bridge.collections.question_layouts import (
+    Layout,
+    described,
+    known_layouts,
+    layout_of,
+    question_rows,
+    splits_of,
 )
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Fields of files in which every question carries its passages, or their ids.
-
-    Of several names of the query the first that is there counts; passages of all names of negatives are joined.
-    """
-
-    name: str
-    query: tuple[str, ...]
-    qid: str | None = None
-    positives: str | None = None
-    negatives: tuple[str, ...] = ()
-    also: tuple[str, ...] = ()
-
-    def fits(self, row: Row) -> bool:
-        needed = [name for name in (self.qid, self.positives, *self.also) if name]
-        return all(name in row for name in needed) and any(name in row for name in self.query)
-
-
-# The most specific first.
-LAYOUTS = (
-    Layout("DPR", ("question",), None, "positive_ctxs", ("hard_negative_ctxs", "negative_ctxs")),
-    Layout("Tevatron, legacy", ("query",), "query_id", "positive_passages", ("negative_passages",)),
-    Layout(
-        "Tevatron", ("query_text", "query"), "query_id", "positive_document_ids", ("negative_document_ids",)
-    ),
-    Layout("Tevatron queries", ("query_text", "query"), "query_id"),
-    Layout("DPR questions", ("question",), also=("answers",)),
-)
-SPLIT = re.compile(r"(?<![a-z])(?:train|dev|validation|valid|val|test)(?![a-z])", re.I)
-QUESTION_SUFFIXES = (".json", ".jsonl", ".tsv", ".csv")
-
-
-def _question_rows(path: Path) -> Iterator[Located]:
-    """Rows of a question file; DPR's tables are `question <tab> list of answers`, the list as Python writes it."""
-    if bare(path).suffix not in (".tsv", ".csv"):
-        yield from read_records(path)
-        return
-    for where, row in read_table(path, ("question", "answers"), quoted=True):
-        try:
-            answers = ast.literal_eval(row["answers"])
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            raise ValueError(f"{where}: answers {row['answers']!r} are not a list of strings") from None
-        yield where, {**row, "answers": answers}
-
-
-def layout_of(path: Path) -> Layout | None:
-    """The layout of a file of questions, None if it is none."""
-    if bare(path).suffix not in QUESTION_SUFFIXES or bare(path).name in CORPUS_FILES:
-        return None
-    if bare(path).suffix in (".tsv", ".csv"):
-        first = next((line for _, line in read_lines(path)), "")
-        if not re.fullmatch(r'[^\t]+\t"?\[.*\]"?', first.strip()):
-            return None
-    first_row = next((row for _, row in _question_rows(path)), {})
-    return next((layout for layout in LAYOUTS if layout.fits(first_row)), None)
-
-
-def splits_of(paths: Iterable[Path]) -> dict[str, Path]:
-    """Name files by train, dev, … where that is in their name and says which; otherwise by the whole name."""
-    stems = {path: bare(path).stem for path in paths}
-    found = {path: SPLIT.findall(stem) for path, stem in stems.items()}
-    short = {path: names[-1] if names else stems[path] for path, names in found.items()}
-    names = list(short.values())
-    return {name if names.count(name) == 1 else stems[path]: path for path, name in short.items()}
 
 
 class QuestionCollection(Collection):
@@ -109,8 +36,8 @@ class QuestionCollection(Collection):
             union holds all ids in memory; a corpus file is streamed.
 
     A passage without `passage_id`, `psg_id` or `docid` gets the hash of title and text as its docno. A question
-    without an id is called by split and place: `train-0`. Positive passages have label 1; the mined negatives are
-    what `negatives` returns, hard ones first.
+    without an id is called by split and place: `train-0`. Positive passages have label 1; `negatives`
+    returns the mined negatives, hard ones first.
     """
 
     def __init__(
@@ -130,9 +57,9 @@ class QuestionCollection(Collection):
         layout = layout_of(path)
         if layout is None:
             raise ValueError(f"{path}: not a file of questions; known are {known_layouts()}")
-        for number, (where, row) in enumerate(_question_rows(path)):
+        for number, (where, row) in enumerate(question_rows(path)):
             if not layout.fits(row):
-                raise ValueError(f"{where}: unlike the first row, this is no row of {_described(layout)}")
+                raise ValueError(f"{where}: unlike the first row, this is no row of {described(layout)}")
             yield where, number, row, layout
 
     def _members(self, row: Row, names: Iterable[str], where: str) -> Iterator[tuple[str, Row | None]]:
@@ -203,10 +130,13 @@ class QuestionCollection(Collection):
         )
 
 
-def _described(layout: Layout) -> str:
-    fields = (layout.qid, " or ".join(layout.query), layout.positives, *layout.also)
-    return f"{layout.name} ({', '.join(filter(None, fields))})"
+def _open(path: Path) -> QuestionCollection | None:
+    folder = path if path.is_dir() else path.parent
+    files = [file for file in (sorted(path.iterdir()) if path.is_dir() else [path]) if file.is_file()]
+    files = [file for file in files if layout_of(file) is not None]
+    if not files:
+        return None
+    return QuestionCollection(bare(path.resolve()).name, splits_of(files), find_file(folder, *CORPUS_FILES))
 
 
-def known_layouts() -> str:
-    return "; ".join(map(_described, LAYOUTS))
+FORMAT = Format("questions", f"JSON, JSON Lines or tables in one of the layouts {known_layouts()}", _open)

@@ -9,8 +9,9 @@ import pandas as pd
 import regex
 
 from retrieval_bridge.collections.answers import holds_answer
-from retrieval_bridge.collections.formats import Collection
-from retrieval_bridge.collections.rows import Passage, judgements
+from retrieval_bridge.collections.collection import Collection
+from retrieval_bridge.collections.fields import Passage
+from retrieval_bridge.collections.frames import judgements
 
 ABBREVIATIONS = "Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|Gen|Col|Sgt|Lt|Capt|Gov|Sen|Rep|Rev|Hon|No|vs|ca|c|approx|lit"
 SENTENCE_END = regex.compile(

@@ -11,17 +11,13 @@ from typing import Any
 
 import pandas as pd
 
-from larpo_ir.data.records import Located, read_lines, read_table
-from larpo_ir.data.text_files import first_line
-from retrieval_bridge.collections.collection import Collection
-from retrieval_bridge.collections.rows import (
-    Passage,
-    existing,
-    qrels_frame,
-    read_corpus,
-    stamps_of,
-    topics_frame,
-)
+from larpo_ir.data.records import Located, read_table
+from larpo_ir.data.text_files import first_line, read_lines
+from retrieval_bridge.collections.collection import Collection, Format
+from retrieval_bridge.collections.corpus import corpus_of, read_corpus
+from retrieval_bridge.collections.fields import Passage
+from retrieval_bridge.collections.frames import qrels_frame, topics_frame
+from retrieval_bridge.collections.paths import existing, stamps_of
 
 
 class TrecCollection(Collection):
@@ -30,7 +26,8 @@ class TrecCollection(Collection):
     Args:
         corpus: a corpus file or folder (see `read_corpus`).
         topics: the file of topics of every split: one query per line behind its id (and a tab, a blank or a colon),
-            or what `pt.io.read_topics` reads: TREC's `<top>` (the title is the query), XML (`<query>` or `<title>`).
+            or in a form that `pt.io.read_topics` reads: TREC's `<top>` (the title is the query), XML (`<query>` or
+            `<title>`).
         qrels: the file of qrels, `qid iteration docno label`, of those splits that have one.
     """
 
@@ -79,7 +76,7 @@ TOPIC_LINE = re.compile(r"\s*([^:\s]+)[:\s]+(\S.*)")
 
 
 def _line_topics(path: Path) -> Iterator[Located]:
-    """A query on every line, behind its id and a blank or colon; lines that begin with # say something else."""
+    """A query on every line, behind its id and a blank or colon; lines that begin with # are comments."""
     for number, line in read_lines(path):
         if not line.strip() or line.startswith("#"):
             continue
@@ -97,7 +94,9 @@ def _marked_topics(path: Path, first: str) -> Iterator[Located]:
             topics = pt.io.read_topics(str(path), "trec")
         else:
             topics = pt.io.read_topics(str(path), "trecxml", tags=["query", "title"])
-    except Exception as error:  # its parsers fail in their own ways, none of which says what the file lacks
+    except (
+        Exception
+    ) as error:  # its parsers fail in their own ways, and none of them names the fault of the file
         raise ValueError(f"{path}: not topics that PyTerrier can read ({first_line(error)})") from None
     for row in topics.to_dict("records"):
         yield str(path), row
@@ -106,6 +105,17 @@ def _marked_topics(path: Path, first: str) -> Iterator[Located]:
 TREC_FILE = re.compile(r"(?P<kind>topics|qrels)\.(?P<split>.+?)(\.[A-Za-z]+)?(\.gz)?")
 
 
-def trec_files(folder: Path, kind: str) -> dict[str, Path]:
+def _files(folder: Path, kind: str) -> dict[str, Path]:
     matches = ((TREC_FILE.fullmatch(path.name), path) for path in sorted(folder.iterdir()))
     return {match["split"]: path for match, path in matches if match and match["kind"] == kind}
+
+
+def _open(path: Path) -> TrecCollection | None:
+    topics = _files(path, "topics") if path.is_dir() else {}
+    if not topics:
+        return None
+    qrels = {split: file for split, file in _files(path, "qrels").items() if split in topics}
+    return TrecCollection(corpus_of(path, "TREC folder"), topics, qrels, path.resolve().name)
+
+
+FORMAT = Format("TREC", "topics.SPLIT.EXT, qrels.SPLIT.EXT and a corpus", _open)

@@ -1,9 +1,11 @@
+from .collection_passages import passages_of as passages_of
 from .dense import DenseRetriever as DenseRetriever
 from .encoders import Encoder as Encoder
 from .measures import MEASURES as MEASURES
 from .passages import Passages as Passages
-from .passages import passages_of as passages_of
+from .random_passages import RandomPassages as RandomPassages
 from .reranker import CrossEncoderReranker as CrossEncoderReranker
 from .retriever import Retriever as Retriever
+from .retriever import TopicRetriever as TopicRetriever
 from .sparse import BM25 as BM25
 from .systems import system as system

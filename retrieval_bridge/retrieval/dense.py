@@ -4,47 +4,28 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 
+from larpo_ir.data.files import whole_file
 from larpo_ir.models.distributed import from_main, is_main_process, wait_for_everyone
-from retrieval_bridge.retrieval.embeddings import (
-    Shards,
-    blocks,
-    digest,
-    encode_shards,
-    precomputed,
-    replacing,
-    sample,
-)
-from retrieval_bridge.retrieval.encoders import Encoder
-from retrieval_bridge.retrieval.passages import Passages, passages_of
-from retrieval_bridge.retrieval.retriever import (
-    MANIFEST,
-    Found,
-    Retriever,
-    check_seal,
-    is_indexed,
-    own_folder,
-    read_manifest,
-    sealed,
-    write_manifest,
-)
+from retrieval_bridge.collections.collection import Collection
+from retrieval_bridge.retrieval import manifest
+from retrieval_bridge.retrieval.collection_passages import passages_of
+from retrieval_bridge.retrieval.embeddings import Shards, digest, encode_shards, precomputed
+from retrieval_bridge.retrieval.encoders import Encoder, EncoderLike
+from retrieval_bridge.retrieval.faiss_index import built_index, new_index, reason_of, searched, set_parameter
+from retrieval_bridge.retrieval.manifest import MANIFEST
+from retrieval_bridge.retrieval.passages import Passages
+from retrieval_bridge.retrieval.retriever import Found, Retriever
 
 if TYPE_CHECKING:
     import faiss
-    from sentence_transformers import SentenceTransformer
 
-    from retrieval_bridge.collections.formats import Collection
-
-EncoderLike: TypeAlias = "str | os.PathLike[str] | SentenceTransformer | Encoder"
 INDEX = "index.faiss"
-TRAINING_SEED = 0
 TRAINING_SIZE = 300_000
 
 
@@ -52,9 +33,9 @@ class DenseRetriever(Retriever):
     """Retriever whose score is the inner product of a query's and a passage's vector.
 
     Args:
-        encoder: whatever `Encoder` takes; None where topics bring their vectors in a column `query_vec`, float
+        encoder: anything that `Encoder` takes; None if topics bring their vectors in a column `query_vec`, float
             [dimension] each, which needs no encoder.
-        collection: a `Collection`, what `load_collection` knows, `Passages`, or a root folder in which they lie.
+        collection: a `Collection`, anything that `load_collection` knows, `Passages`, or a root folder of passages.
         index: a string of FAISS's index factory: `"Flat"` (exact), `"HNSW32"`, `"IVF64,PQ8x4"`, … The metric is the
             inner product.
         path: root folder: passages in `path/passages`, the index in `path/dense-NAME`. None: the folder in which the
@@ -64,7 +45,7 @@ class DenseRetriever(Retriever):
         embeddings: the passages' vectors, by place, instead of encoding: an array [passages, dimension] or a `.npy`
             file. They are taken as they are, so normalise them if the score is to be a cosine.
         num_results: at most so many results per query.
-        shard_size: passages that are encoded between two writes to disk: what a crash costs at most.
+        shard_size: passages that are encoded between two writes to disk; a crash costs at most so many.
         training_size: passages, drawn with a fixed seed, on which an index that must be trained (IVF, PQ) is.
         nprobe: of an IVF index, the lists that are searched. FAISS's default is 1: fast, and misses much.
         ef_search: of an HNSW index, the candidates that are kept while searching (default 16, and at least `k`).
@@ -113,13 +94,13 @@ class DenseRetriever(Retriever):
         if name is None:
             source = _source_name(self.encoder, wanted)
             of_source = root / f"dense-{source}"
-            folder = own_folder(root / f"dense-{_name_of(source, index)}", wanted)
+            folder = manifest.own_folder(root / f"dense-{_name_of(source, index)}", wanted)
         else:
             of_source = folder = root / f"dense-{name}"
         self.directory, self.embeddings = map(Path, from_main((str(folder), str(of_source / "embeddings"))))
         self.name = self.directory.name.removeprefix("dense-")
         self._check_encoder(vectors)
-        if not from_main(is_indexed(self.directory, wanted)):
+        if not from_main(manifest.is_indexed(self.directory, wanted)):
             vectors = self._encoded(shard_size, shared=name is None) if vectors is None else vectors
             self._write(vectors, wanted, training_size)
         self.index = self._open({"nprobe": nprobe, "efSearch": ef_search})
@@ -132,7 +113,7 @@ class DenseRetriever(Retriever):
         name: str | None = None,
         **options: Any,
     ) -> Self:
-        """Open what was built under a root folder; `options` are the constructor's.
+        """Open an index that was built under a root folder; `options` are the constructor's.
 
         Without a name: the encoder's exact index, or else the encoder's only one, or the only one there. Raises
         `FileNotFoundError` where nothing is, `ValueError` where the choice is open or the encoder another.
@@ -149,14 +130,14 @@ class DenseRetriever(Retriever):
                 raise ValueError(f"{path} holds several indexes; choose name from {', '.join(there)}")
             name = choices[0] if choices else exact
         folder = Path(path) / f"dense-{name}"
-        manifest = read_manifest(folder)
-        if not isinstance(manifest.get("factory"), str):
+        described = manifest.read_manifest(folder)
+        if not isinstance(described.get("factory"), str):
             raise ValueError(
                 f"{folder / MANIFEST}: damaged, it names no factory; delete {folder} and index again"
             )
-        options = {"training_size": manifest.get("training_size") or TRAINING_SIZE, **options}
+        options = {"training_size": described.get("training_size") or TRAINING_SIZE, **options}
         passages = Passages.load(Path(path) / "passages")
-        return cls(encoder, passages, manifest["factory"], path=path, name=name, **options)
+        return cls(encoder, passages, described["factory"], path=path, name=name, **options)
 
     def __repr__(self) -> str:
         return f"DenseRetriever({self.name!r}, {self.passages.name!r}, {self.factory!r})"
@@ -180,10 +161,8 @@ class DenseRetriever(Retriever):
         return self._search(np.stack(rows), k)
 
     def _search(self, queries: np.ndarray, k: int) -> Found:
-        with _faiss_settings():
-            scores, places = self.index.search(np.ascontiguousarray(queries), k)
-        order = np.lexsort((places, -scores))
-        return list(np.take_along_axis(places, order, 1)), list(np.take_along_axis(scores, order, 1))
+        places, scores = searched(self.index, queries, k)
+        return list(places), list(scores)
 
     def _check_encoder(self, vectors: Shards | None) -> None:
         """Refuse an encoder that does not fit the vectors it is to be used with, naming both."""
@@ -195,7 +174,7 @@ class DenseRetriever(Retriever):
             raise ValueError(f"the embeddings have {vectors[0].shape[1]} dimensions, the encoder is {mine}")
         if not (self.directory / MANIFEST).is_file():
             return
-        there = read_manifest(self.directory)
+        there = manifest.read_manifest(self.directory)
         # Precomputed vectors do not say by which encoder they are.
         theirs = there.get("encoder_fingerprint") or fingerprint
         if (there.get("dimension"), theirs) != (dimension, fingerprint):
@@ -218,98 +197,32 @@ class DenseRetriever(Retriever):
         if is_main_process():
             index = built_index(vectors, self.factory, training_size)
             self.directory.mkdir(parents=True, exist_ok=True)
-            with replacing(self.directory / INDEX) as writing:
+            with whole_file(self.directory / INDEX) as writing:
                 faiss.write_index(index, str(writing))
-            manifest = {name: value for name, value in wanted.items() if value is not None}
-            manifest |= {"dimension": int(vectors[0].shape[1]), "passages": len(self.passages)}
+            described = {name: value for name, value in wanted.items() if value is not None}
+            described |= {"dimension": int(vectors[0].shape[1]), "passages": len(self.passages)}
             if self.encoder is not None:
-                manifest |= {"encoder": self.encoder.name, "encoder_fingerprint": self.encoder.fingerprint}
-            write_manifest(self.directory, {**manifest, "files": sealed(self.directory)})
+                described |= {"encoder": self.encoder.name, "encoder_fingerprint": self.encoder.fingerprint}
+            manifest.write_manifest(self.directory, {**described, "files": manifest.sealed(self.directory)})
         wait_for_everyone()
 
     def _open(self, settings: dict[str, int | None]) -> faiss.Index:
         import faiss
 
         try:
-            check_seal(self.directory)
+            manifest.check_seal(self.directory)
             index = faiss.read_index(str(self.directory / INDEX), faiss.IO_FLAG_MMAP_IFC)
             there = [index.ntotal, index.d]
-            wanted = [len(self.passages), read_manifest(self.directory).get("dimension")]
+            wanted = [len(self.passages), manifest.read_manifest(self.directory).get("dimension")]
             damage = "" if there == wanted else f"vectors {there} instead of {wanted}"
         except (ValueError, RuntimeError, MemoryError) as error:
-            damage = _reason(error)
+            damage = reason_of(error)
         if damage:
             raise ValueError(f"{self.directory}: damaged ({damage}); delete it and index again")
         for parameter, value in settings.items():
             if value is not None:
-                _set(index, parameter, value, self.factory)
+                set_parameter(index, parameter, value, self.factory)
         return index
-
-
-def _set(index: faiss.Index, parameter: str, value: int, factory: str) -> None:
-    import faiss
-
-    try:
-        faiss.ParameterSpace().set_index_parameter(index, parameter, value)
-    except RuntimeError:
-        raise ValueError(f"an index {factory!r} has no {parameter}; leave it out") from None
-
-
-def new_index(factory: str, dimension: int) -> faiss.Index:
-    """An empty index for inner products. Raises `ValueError` for a string that FAISS cannot make an index of."""
-    import faiss
-
-    try:
-        return faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
-    except RuntimeError as error:
-        raise ValueError(
-            f"FAISS cannot make the index {factory!r} for {dimension} dimensions ({_reason(error)}); choose Flat, "
-            "HNSW32, IVF64,Flat or another string of its index factory"
-        ) from None
-
-
-def built_index(shards: Shards, factory: str, training_size: int) -> faiss.Index:
-    """An index of all vectors, trained where it has to be. Raises `ValueError` where FAISS cannot."""
-    index = new_index(factory, shards[0].shape[1])
-    try:
-        with _faiss_settings():
-            if not index.is_trained:
-                index.train(sample(shards, training_size, TRAINING_SEED))
-            for block in blocks(shards):
-                index.add(block)
-    except RuntimeError as error:
-        few = re.search(r"Number of training points \((\d+)\).*number of clusters \((\d+)\)", str(error))
-        reason = f"{few[1]} are fewer than the {few[2]} it needs for training" if few else _reason(error)
-        passages = sum(len(shard) for shard in shards)
-        raise ValueError(
-            f"FAISS cannot make the index {factory!r} of {passages} passages: {reason}; choose a smaller one, or Flat"
-        ) from None
-    return index
-
-
-def _reason(error: Exception) -> str:
-    """What FAISS says, without where in its source it says it."""
-    return " ".join(re.sub(r"^Error in .* at \S+:\d+: ", "", str(error), flags=re.DOTALL).split())
-
-
-@contextmanager
-def _faiss_settings() -> Iterator[None]:
-    """FAISS on as many threads as torch, and through BLAS from where that is faster.
-
-    FAISS 1.15 begins to at queries · dimensions = 128,000, which suits dozens of threads: on two, its own loop is ten
-    times slower there. The crossover is near 800 per thread (facebookresearch/faiss#5109).
-    """
-    import faiss
-    import torch
-
-    threads, threshold = faiss.omp_get_max_threads(), faiss.cvar.distance_compute_blas_threshold
-    faiss.omp_set_num_threads(torch.get_num_threads())
-    faiss.cvar.distance_compute_blas_threshold = min(threshold, 800 * torch.get_num_threads())
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(threads)
-        faiss.cvar.distance_compute_blas_threshold = threshold
 
 
 def _as_encoder(encoder: EncoderLike | None) -> Encoder | None:
@@ -318,7 +231,7 @@ def _as_encoder(encoder: EncoderLike | None) -> Encoder | None:
 
 
 def _source_name(encoder: Encoder | None, described: dict[str, Any]) -> str:
-    """What vectors are of: encoder and, where they were not made here, their own digest."""
+    """Name of the source of vectors: the encoder and, if somebody else made them, their digest."""
     given = described.get("embeddings_fingerprint", "")[:8]
     if encoder is None:
         return f"embeddings-{given}"

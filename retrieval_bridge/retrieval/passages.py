@@ -1,4 +1,4 @@
-"""The passages of a collection on disk, found by their place: what every index refers to.
+"""Passages on disk, found by their place, to which every index refers.
 
 A folder that `datasets` wrote (Arrow, memory-mapped), so that neither making nor reading it needs a collection to fit
 in memory. Indexes know passages by their place in it, 0 to n - 1.
@@ -8,37 +8,30 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 import warnings
-import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from itertools import zip_longest
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from larpo_ir.data.files import write_atomically
-from larpo_ir.data.results import rank_results
+from larpo_ir.data.files import whole_folder, write_atomically
 from larpo_ir.data.text_files import first_line
-from retrieval_bridge.collections.rows import string_of, written_at
+from retrieval_bridge.collections.collection import Collection
+from retrieval_bridge.collections.fields import string_of
+from retrieval_bridge.collections.paths import written_at
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from retrieval_bridge.collections.formats import Collection
-
 MANIFEST = "passages.json"
-INDEX = "index.json"  # lies in the folder of an index, beside which the passages are
 COLUMNS = ("docno", "title", "text")
-RESULTS = ["qid", "query", "docno", "title", "text", "score", "rank"]
 
 
 def full_text(title: str | None, text: str) -> str:
-    """What is indexed, encoded and reranked: title and text.
+    """Title and text, as they are indexed, encoded and reranked.
 
     >>> full_text("Rax", "A library."), full_text("", "A library.")
     ('Rax A library.', 'A library.')
@@ -46,27 +39,11 @@ def full_text(title: str | None, text: str) -> str:
     return f"{title} {text}" if title else text
 
 
-@contextmanager
-def written_whole(directory: str | os.PathLike[str]) -> Iterator[Path]:
-    """A folder to fill that takes the place of `directory` when all of it is written, or is removed."""
-    directory = Path(directory)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    filling = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-    try:
-        yield filling
-        filling.chmod(0o755)
-        if directory.exists():
-            shutil.rmtree(directory)
-        filling.rename(directory)
-    finally:
-        shutil.rmtree(filling, ignore_errors=True)
-
-
 class Passages:
     """Passages by place: `len(p)`, `p.frame([3, 0])`, `p.full_texts(0, 64)`, `p.places_of(["p3"])`.
 
     Made by `build` and opened by `load`; `fingerprint` names the content, `empty` is how many have no text, and
-    `source` what said when they were written where they come from. `temporary`: nobody chose their folder.
+    `source` is the collection's `source()` when they were written. `temporary`: nobody chose their folder.
     """
 
     def __init__(
@@ -99,7 +76,7 @@ class Passages:
         source = corpus.source() if hasattr(corpus, "source") else None
         content, ids, empty = Fingerprint(), [], list[str]()
         features = Features({name: Value("large_string" if name == "text" else "string") for name in COLUMNS})
-        with written_whole(directory) as filling:
+        with whole_folder(directory) as filling:
             with ArrowWriter(features=features, path=str(filling / "data.arrow")) as writer:
                 for passage in map(checked, rows):
                     content.add(passage)
@@ -131,9 +108,9 @@ class Passages:
 
     @classmethod
     def load(cls, directory: str | os.PathLike[str]) -> Passages:
-        """Open what `build` wrote.
+        """Open a folder that `build` wrote.
 
-        Raises `FileNotFoundError` where there is nothing, and `ValueError` for what is damaged.
+        Raises `FileNotFoundError` where there is nothing, and `ValueError` for damaged passages.
         """
         from datasets import Dataset
 
@@ -169,7 +146,7 @@ class Passages:
             raise ValueError("their content has changed since they were written")
 
     def note(self, **known: Any) -> None:
-        """Keep in the manifest, if it may be written to, what it took a pass over all passages to find out."""
+        """Keep facts in the manifest, if it may be written to, that it took a pass over all passages to find out."""
         path = self.directory / MANIFEST
         manifest = {**json.loads(path.read_text(encoding="utf-8")), **known}
         with suppress(OSError):
@@ -190,6 +167,11 @@ class Passages:
         distinct, inverse = np.unique(np.asarray(places, dtype=np.int64), return_inverse=True)
         rows = self.dataset.select(distinct.tolist())
         return pd.DataFrame({name: np.array(rows[name][:], dtype=object)[inverse] for name in COLUMNS})
+
+    def with_texts(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows with `title` and `text` of their docno. Raises `ValueError` for a docno that is not there."""
+        texts = self.frame(self.places_of(rows["docno"])).drop(columns="docno")
+        return pd.concat([rows.reset_index(drop=True), texts], axis=1)
 
     def full_texts(self, start: int, stop: int) -> list[str]:
         """Title and text of the passages from `start` up to `stop`."""
@@ -236,33 +218,6 @@ def checked(row: Mapping[str, Any]) -> dict[str, str]:
     return passage
 
 
-def results_frame(
-    topics: pd.DataFrame, places: Sequence[np.ndarray], scores: Sequence[np.ndarray], passages: Passages
-) -> pd.DataFrame:
-    """What a retriever returns: `qid, query, docno, title, text, score, rank` and every other column of the topics.
-
-    Args:
-        topics: `qid, query`, one row per query.
-        places, scores: of each query's passages, in one order; places below 0 are nothing found (as FAISS says it).
-
-    Passages of equal score keep that order.
-    """
-    found = [np.asarray(row) >= 0 for row in places]
-    counts = [int(row.sum()) for row in found]
-    flat = [np.concatenate([np.asarray(row)[keep] for row, keep in zip(part, found, strict=True)] or [np.empty(0)])
-            for part in (places, scores)]  # fmt: skip
-    of_query = topics.drop(columns=[name for name in RESULTS[2:] if name in topics.columns])
-    results = pd.concat(
-        [
-            of_query.iloc[np.repeat(np.arange(len(topics)), counts)].reset_index(drop=True),
-            passages.frame(flat[0].astype(np.int64)),
-        ],
-        axis=1,
-    )
-    ranked = rank_results(results.assign(score=flat[1].astype(float)))
-    return ranked[[*RESULTS, *(name for name in ranked.columns if name not in RESULTS)]]
-
-
 def _refuse_duplicates(ids: np.ndarray, dataset: Dataset) -> None:
     """Raise for a docno met twice, from 64-bit hashes: 8 bytes a passage, where the names would take 100."""
     order = np.argsort(ids, kind="stable")
@@ -273,59 +228,3 @@ def _refuse_duplicates(ids: np.ndarray, dataset: Dataset) -> None:
             raise ValueError(
                 f"docno {docno!r} occurs twice in the corpus (passages {first + 1} and {second + 1}); make it unique"
             )
-
-
-_BUILT: weakref.WeakKeyDictionary[Collection, Passages] = weakref.WeakKeyDictionary()
-
-
-def passages_of(
-    collection: Collection | Passages | str | os.PathLike[str], path: str | os.PathLike[str] | None = None
-) -> Passages:
-    """The passages of a collection on disk under `path/passages`, made unless they are there.
-
-    A string is what `load_collection` knows, or a root folder in which passages lie already. Without a `path` they
-    lie in a temporary folder. Raises `ValueError` where other passages lie under `path`, and where `path` is an index
-    itself. The corpus is read to compare them, unless its files are unchanged since they were read.
-    """
-    if isinstance(collection, Passages):
-        return collection
-    if isinstance(collection, str | os.PathLike):
-        if (Path(collection) / "passages" / MANIFEST).is_file():
-            return Passages.load(Path(collection) / "passages")
-        from retrieval_bridge.collections.formats import load_collection
-
-        collection = load_collection(collection)
-    if path is None:
-        if collection not in _BUILT:
-            root = Path(tempfile.mkdtemp(prefix="retrieval_bridge-"))
-            passages = _BUILT[collection] = Passages.build(collection, root / "passages")
-            passages.temporary = True
-            weakref.finalize(passages, shutil.rmtree, root, ignore_errors=True)
-        return _BUILT[collection]
-    if (Path(path) / INDEX).is_file():
-        raise ValueError(f"{path} is an index; give the root folder in which it lies, {Path(path).parent}")
-    there = Path(path) / "passages"
-    if not (there / MANIFEST).is_file():
-        return Passages.build(collection, there)
-    passages = Passages.load(there)
-    source = collection.source()
-    if source is None or source != passages.source:  # unread as long as its files have not changed
-        content = Fingerprint()
-        for passage in map(checked, collection.corpus()):
-            content.add(passage)
-        if content.hexdigest() != passages.fingerprint:
-            raise ValueError(
-                f"{there} holds other passages than {collection.name!r} (made from {passages.name!r}): "
-                f"{_first_difference(passages, collection)}; choose another folder, or delete {path} to index again"
-            )
-        passages.note(source=source)
-    return passages
-
-
-def _first_difference(passages: Passages, collection: Collection) -> str:
-    pairs = zip_longest(passages, map(checked, collection.corpus()))
-    there, here = next((there, here) for there, here in pairs if there != here)
-    if there is None or here is None:
-        return f"{len(passages)} there and {'more' if there is None else 'fewer'} here"
-    differs = [name for name in COLUMNS if there[name] != here[name]]
-    return f"{there['docno']!r} differs in its {', '.join(differs)}"

@@ -7,33 +7,24 @@ import os
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 
+from larpo_ir.data.files import whole_folder
 from larpo_ir.data.prompt_index import K1, B, english_tokenizer
+from retrieval_bridge.collections.collection import Collection
+from retrieval_bridge.retrieval import manifest
+from retrieval_bridge.retrieval.collection_passages import passages_of
 from retrieval_bridge.retrieval.lucene import Lucene
-from retrieval_bridge.retrieval.passages import Passages, passages_of, written_whole
-from retrieval_bridge.retrieval.retriever import (
-    MANIFEST,
-    Found,
-    Retriever,
-    check_seal,
-    is_indexed,
-    own_folder,
-    read_manifest,
-    sealed,
-    write_manifest,
-)
-
-if TYPE_CHECKING:
-    from retrieval_bridge.collections.formats import Collection
+from retrieval_bridge.retrieval.passages import Passages
+from retrieval_bridge.retrieval.retriever import Found, Retriever
 
 PASSAGES_AT_ONCE = 10_000
 
 
 class Backend(Protocol):
-    """Who computes BM25: builds an index in a folder, and opened on such a folder, searches it.
+    """A library that computes BM25: it builds an index in a folder and, opened on such a folder, searches it.
 
     `folder` is its name under the root, `baked` whether k1 and b are part of the index, `size` its passages.
     """
@@ -60,7 +51,7 @@ class BM25S:
 
     @staticmethod
     def version() -> str:
-        """Which library writes the index."""
+        """Name and version of the library that writes the index."""
         return f"bm25s {version('bm25s')}"
 
     @staticmethod
@@ -122,7 +113,7 @@ class BM25(Retriever):
     (Kamphuis, de Vries, Boytsov and Lin, *Which BM25 Do You Mean?*, ECIR 2020, "Lucene (accurate)").
 
     Args:
-        collection: a `Collection`, what `load_collection` knows, `Passages`, or a root folder in which they lie.
+        collection: a `Collection`, anything that `load_collection` knows, `Passages`, or a root folder of passages.
         backend: `"bm25s"`, or `"pyserini"`: Lucene itself, which needs `pip install 'larpo_ir[pyserini]'`.
         k1, b: at least 0; from 0 to 1. bm25s bakes them into the index, Lucene takes them when it searches.
         path: root folder; the index lies in `path/bm25s` or `path/lucene`, the passages in `path/passages`. None:
@@ -134,7 +125,7 @@ class BM25(Retriever):
     `ValueError` if it is not; otherwise it is built. In a temporary folder every k1 and b has an index of its own.
 
     Title and text are indexed as one field. Both backends analyse English: words as Unicode separates them, in lower
-    case, without possessive 's, Lucene's 33 stop words and suffixes (Porter). Where Lucene differs: it cuts Chinese
+    case, without possessive 's, Lucene's 33 stop words and suffixes (Porter). Lucene differs in this: it cuts Chinese
     and Japanese into characters, leaves words of two letters whole, stems -logy and -bly further, does not count
     passages without words in N and avgdl, stores |d| in one byte (exact below 40), rounds scores to 4 decimals and
     lowers what ties by 1e-6 each.
@@ -177,13 +168,18 @@ class BM25(Retriever):
         }  # fmt: skip
         self.directory = root / kind.folder
         if path is None and self.passages.temporary:
-            self.directory = own_folder(self.directory, wanted)
-        if not is_indexed(self.directory, wanted):
+            self.directory = manifest.own_folder(self.directory, wanted)
+        if not manifest.is_indexed(self.directory, wanted):
             _refuse_foreign(self.directory)
-            with written_whole(self.directory) as filling:
+            with whole_folder(self.directory) as filling:
                 kind.build(self.passages, filling, k1, b, threads)
-                manifest = {**wanted, **parameters, "passages": len(self.passages), "version": kind.version()}
-                write_manifest(filling, {**manifest, "files": sealed(filling)})
+                described = {
+                    **wanted,
+                    **parameters,
+                    "passages": len(self.passages),
+                    "version": kind.version(),
+                }
+                manifest.write_manifest(filling, {**described, "files": manifest.sealed(filling)})
         self.index = _open(kind, self.directory, k1, b, threads)
         if self.index.size != len(self.passages):
             raise ValueError(
@@ -200,10 +196,10 @@ class BM25(Retriever):
         num_results: int = 1000,
         threads: int | None = None,
     ) -> Self:
-        """Open what was built under a root folder, with its k1 and b. Raises `FileNotFoundError` where nothing is."""
-        manifest = read_manifest(Path(path) / _backend(backend).folder)
+        """Open an index under a root folder, with its k1 and b. Raises `FileNotFoundError` if there is none."""
+        described = manifest.read_manifest(Path(path) / _backend(backend).folder)
         passages = Passages.load(Path(path) / "passages")
-        k1, b = manifest.get("k1", K1), manifest.get("b", B)
+        k1, b = described.get("k1", K1), described.get("b", B)
         return cls(passages, backend, k1, b, path=path, num_results=num_results, threads=threads)
 
     def __repr__(self) -> str:
@@ -221,21 +217,22 @@ def _backend(name: str) -> type[Backend]:
 
 
 def _refuse_foreign(directory: Path) -> None:
-    """Raise rather than replace what somebody else put there."""
+    """Raise rather than replace files that somebody else put there."""
     if directory.is_dir() and any(directory.iterdir()):
         raise ValueError(
-            f"{directory} holds files but no {MANIFEST}: it is no index of ours; choose another path"
+            f"{directory} holds files but no {manifest.MANIFEST}: it is no index of ours; choose another path"
         )
 
 
 def _open(kind: type[Backend], directory: Path, k1: float, b: float, threads: int) -> Backend:
     try:
-        check_seal(directory)
+        manifest.check_seal(directory)
         return kind(directory, k1, b, threads)
     except ImportError:
         raise
     except Exception as error:  # bm25s's, NumPy's, Lucene's: damage has many names
+        made_by = manifest.read_manifest(directory).get("version")
         raise ValueError(
-            f"{directory}: cannot open this index of {read_manifest(directory).get('version')} with {kind.version()} "
+            f"{directory}: cannot open this index of {made_by} with {kind.version()} "
             f"({' '.join(str(error).split())[:200]}); delete it and index again"
         ) from None

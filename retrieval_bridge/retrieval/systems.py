@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pyterrier as pt
 
-from larpo_ir.data.digests import digest
+from larpo_ir.data.digests import digest, digest_files
 from larpo_ir.provenance.identity import identity
-from retrieval_bridge.retrieval.measures import stamp_of
 from retrieval_bridge.retrieval.passages import Passages
 
-CUT = 100  # results of a retriever that a cross-encoder reads, where no cut is given
+CUT = 100  # results of a retriever that a cross-encoder reads, if no cut is given
+SPARSE = {"bm25": "bm25s", "bm25s": "bm25s", "pyserini": "pyserini"}
+NAMED = (*SPARSE, "random")
+ENCODER_OPTIONS = ("query_prefix", "passage_prefix", "batch_size", "max_length")
 
 
 def system(
@@ -33,48 +36,66 @@ def system(
 
     Args:
         expression: see above.
-        passages: what is searched.
+        passages: the passages that are searched.
         path: root folder of the indexes; None: beside the passages.
         options: arguments of `BM25` (k1, b), `Encoder` (query_prefix, …) and `DenseRetriever` (index, …).
 
     Raises `ValueError` for an expression that is none, naming the part.
     """
-    first, *rest = (part.strip() for part in expression.split(">>"))
-    name, cut = _cut(first, expression)
+    (name, cut), *rerankers = _parts(expression)
     pipeline = _retriever(name, passages, path, dict(options or {}))
-    if cut is None and rest:
+    if cut is None and rerankers:
         cut = CUT
     pipeline = pipeline if cut is None else pipeline % cut
-    for part in rest:
+    for model, cut in rerankers:
         from retrieval_bridge.retrieval.reranker import CrossEncoderReranker
 
-        model, cut = _cut(part, expression)
         pipeline = pipeline >> CrossEncoderReranker(model)
         pipeline = pipeline if cut is None else pipeline % cut
     return pipeline
 
 
 def made_of(expression: str) -> dict[str, str]:
-    """What the names of encoders and cross-encoders in an expression stand for now: hashes of weights or of files."""
-    names = [_cut(part, expression)[0] for part in expression.split(">>")]
+    """Hashes of the weights or files behind the names of encoders and cross-encoders in an expression."""
     return {
-        name: weights_of(name, reranks=place > 0) for place, name in enumerate(names) if name not in NAMED
+        name: weights_of(name, reranks=place > 0)
+        for place, (name, _) in enumerate(_parts(expression))
+        if name not in NAMED
     }
 
 
+def reads_files(expression: str) -> bool:
+    """Whether a name in an expression is a file or a folder, whose content may change."""
+    return any(Path(part.split("%")[0].strip()).exists() for part in expression.split(">>"))
+
+
 def weights_of(name: str, reranks: bool = False) -> str:
-    """A hash of the model that a name stands for: of a folder's files, or of what is loaded by that name."""
+    """A hash of the model behind a name: of a folder's files, or of the weights that are loaded by that name."""
     if os.path.exists(name):
-        return stamp_of(name)
+        return digest_files(name)
     from retrieval_bridge.retrieval.encoders import Encoder, minilm_folder
 
     if not reranks:
         return Encoder(name).fingerprint
-    if name == "minilm":  # whose head is drawn at random
-        return stamp_of(minilm_folder())
+    if name == "minilm":  # the head is drawn at random
+        return digest_files(minilm_folder())
     from retrieval_bridge.retrieval.reranker import CrossEncoderReranker
 
     return digest(identity(CrossEncoderReranker(name)))
+
+
+def tag_of(name: str) -> str:
+    """The tag of a system's TREC run: the last part of its name, in letters, digits and hyphens.
+
+    >>> tag_of("runs/nq/cross_encoder"), tag_of("bm25 % 100")
+    ('cross-encoder', 'bm25---100')
+    """
+    return "".join(character if character.isalnum() else "-" for character in Path(name).name) or "run"
+
+
+def _parts(expression: str) -> list[tuple[str, int | None]]:
+    """Name and cut of each part of a pipeline."""
+    return [_cut(part.strip(), expression) for part in expression.split(">>")]
 
 
 def _cut(part: str, expression: str) -> tuple[str, int | None]:
@@ -84,9 +105,11 @@ def _cut(part: str, expression: str) -> tuple[str, int | None]:
     return name, int(number) if number else None
 
 
-def _retriever(name: str, passages: Passages, path: Any, options: dict[str, Any]) -> pt.Transformer:
+def _retriever(
+    name: str, passages: Passages, path: str | os.PathLike[str] | None, options: dict[str, Any]
+) -> pt.Transformer:
     if name == "random":
-        from retrieval_bridge.training.mining import RandomPassages
+        from retrieval_bridge.retrieval.random_passages import RandomPassages
 
         return RandomPassages(passages, **options)
     if name in SPARSE:
@@ -102,8 +125,3 @@ def _retriever(name: str, passages: Passages, path: Any, options: dict[str, Any]
     except ValueError as error:
         raise ValueError(f"{error}; systems without an encoder are {', '.join(SPARSE)}, random") from None
     return DenseRetriever(encoder, passages, path=path, **options)
-
-
-SPARSE = {"bm25": "bm25s", "bm25s": "bm25s", "pyserini": "pyserini"}
-NAMED = (*SPARSE, "random")
-ENCODER_OPTIONS = ("query_prefix", "passage_prefix", "batch_size", "max_length")

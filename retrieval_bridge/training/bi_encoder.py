@@ -1,14 +1,14 @@
 """Training a dense retriever with the ranking losses of `larpo_ir`: the same loss objects, on s = sim/τ.
 
-A retriever's training lists are ranked lists (`larpo_ir.data.lists`): `prompt` is the query, `completions` are passages,
-`scores` their graded relevance. Two ways to score them:
+A retriever's training lists are ranked lists (`larpo_ir.data.lists`): `prompt` is the query, `completions` are
+passages, `relevance` is their grades. There are two ways to score the passages:
 
     s(d) = sim(q, d) / τ                                          without a reference: the usual retriever
     γ(d) = β · log p_θ(d|q) / p_ref(d|q)                          with one: LarPO's implicit reward
     p(d|q) = exp(s(d)) / Σ_{d' in the list} exp(s(d'))
 
 Source: Jin et al., *LLM Alignment as Retriever Optimization*, ICML 2025, arXiv:2502.03699, read from right to left:
-p is the retriever's distribution over the candidate list, in the place of the policy's over responses.
+p, the retriever's distribution over the candidate list, takes the place of the policy's distribution over responses.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import math
 import os
 import tempfile
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -32,24 +32,20 @@ from torch import Tensor, nn
 from larpo_ir.data.lists import check_lists, read_lists
 from larpo_ir.losses import RankingLoss, get_loss
 from larpo_ir.models.scoring import list_mask
-from retrieval_bridge.retrieval.encoders import Encoder
-
-if TYPE_CHECKING:
-    from retrieval_bridge.retrieval.encoders import EncoderLike
+from retrieval_bridge.retrieval.encoders import Encoder, EncoderLike
+from retrieval_bridge.training.arguments import check_arguments
 
 DEFAULTS: dict[str, Any] = {
     "num_train_epochs": 1, "learning_rate": 2e-5, "per_device_train_batch_size": 32, "report_to": "none",
     "save_strategy": "no", "logging_steps": 50, "warmup_steps": 0.1, "seed": 0,
 }  # fmt: skip
-
-
 OWN = {"remove_unused_columns", "prompts"}  # arguments that lists decide on
 
 
-def list_logprobs(similarities: Tensor, mask: Tensor, temperature: float) -> Tensor:
+def log_retrieval_distribution(similarities: Tensor, mask: Tensor, temperature: float) -> Tensor:
     """log p(d|q) over each list, [batch, list] -> [batch, list]; 0 where there is no passage.
 
-    >>> list_logprobs(torch.tensor([[0.5, 0.5, 9.0]]), torch.tensor([[True, True, False]]), 0.05).exp()
+    >>> log_retrieval_distribution(torch.tensor([[0.5, 0.5, 9.0]]), torch.tensor([[True, True, False]]), 0.05).exp()
     tensor([[0.5000, 0.5000, 1.0000]])
     """
     logps = torch.log_softmax((similarities / temperature).masked_fill(~mask, -math.inf), dim=-1)
@@ -60,14 +56,14 @@ class RetrieverLoss(nn.Module):
     """A ranking loss of `larpo_ir` as a loss of sentence-transformers.
 
     Args:
-        encoder: what is trained.
+        encoder: the encoder that is trained.
         loss: a name that `larpo_ir.losses.get_loss` knows, or a loss object, used as it is.
         temperature: τ, which divides similarities.
         beta: β, which multiplies log-ratios; used where the lists carry `ref_logps`.
 
-    Called by the trainer with the features of queries and of the batch's distinct passages, and with what `Collator`
-    calls `label`: `places` (of each list's passages among the distinct ones), `relevance`, `mask`, all [batch, list],
-    and maybe `ref_logps`.
+    The trainer calls it with the features of queries and of the batch's distinct passages, and with the `label` that
+    `Collator` makes: `places` (of each list's passages among the distinct ones), `relevance`, `mask` and maybe
+    `ref_logps`, all [batch, list].
     """
 
     def __init__(
@@ -88,10 +84,10 @@ class RetrieverLoss(nn.Module):
         return self.loss(self.scores(similarities, labels), labels["relevance"], labels["mask"])
 
     def scores(self, similarities: Tensor, labels: dict[str, Tensor]) -> Tensor:
-        """[batch, list]: what the loss ranks by, s = sim/τ or γ."""
+        """[batch, list]: the scores by which the loss ranks, s = sim/τ or γ."""
         if "ref_logps" not in labels:
             return similarities / self.temperature
-        logps = list_logprobs(similarities, labels["mask"], self.temperature)
+        logps = log_retrieval_distribution(similarities, labels["mask"], self.temperature)
         return self.beta * (logps - labels["ref_logps"])
 
 
@@ -170,19 +166,20 @@ def train_retriever(
     """Train a copy of an encoder on ranked lists, through `SentenceTransformerTrainer`.
 
     Args:
-        encoder: what `Encoder` takes. It stays as it is; what comes back is of the same kind (an `Encoder` where a
-            name or a folder was given).
-        lists: ranked lists, or what `larpo_ir.read_lists` reads: `prompt` (query), `completions` (passages), `scores`
-            (graded relevance, higher is better) and maybe `ref_logps`; `larpo_ir.sample_lists` makes them.
+        encoder: anything that `Encoder` takes. It stays as it is; the trained one is of the same kind (an `Encoder`
+            for a name or a folder).
+        lists: ranked lists, or anything that `larpo_ir.read_lists` reads: `prompt` (query), `completions` (passages),
+            `relevance` (higher is better) and maybe `ref_logps`; `larpo_ir.sample_lists` makes them.
         loss: any loss of `larpo_ir.losses`, by name or as an object.
         temperature: τ in s = sim/τ.
         reference: train γ = β · log p_θ/p_ref against this encoder instead of s (`"start"`: `encoder` itself).
         beta: β in γ.
         in_batch: the passages of the batch's other lists are negatives too, as relevant as the list's worst; not with
             a reference. A passage that lies in the list itself is none.
-        output_dir: what the trainer writes, with save_strategy="epoch" checkpoints; None keeps nothing.
+        output_dir: folder of the trainer's files, with save_strategy="epoch" checkpoints; None keeps nothing.
         training: arguments of `SentenceTransformerTrainingArguments`, such as learning_rate=2e-3,
-            num_train_epochs=5, per_device_train_batch_size=32, seed=1; `DEFAULTS` holds what differs from its own.
+            num_train_epochs=5, per_device_train_batch_size=32, seed=1; `DEFAULTS` holds the defaults that differ from
+            its own.
 
     Raises `ValueError` for lists of another layout, no lists, an unknown loss, or in_batch with a reference.
     """
@@ -204,14 +201,7 @@ def train_retriever(
     trained = start.copy()
     objective = RetrieverLoss(trained, loss, temperature, beta)
     with tempfile.TemporaryDirectory() as scratch:
-        unknown = set(training) - set(SentenceTransformerTrainingArguments.__dataclass_fields__) | OWN & set(
-            training
-        )
-        if unknown:
-            raise ValueError(
-                f"unknown training argument {', '.join(sorted(unknown))}; the choices are those of "
-                "sentence_transformers.SentenceTransformerTrainingArguments"
-            )
+        check_arguments(SentenceTransformerTrainingArguments, training, decided=OWN)
         arguments = SentenceTransformerTrainingArguments(
             output_dir=str(output_dir or scratch), remove_unused_columns=False, **{**DEFAULTS, **training}
         )
@@ -238,17 +228,15 @@ def with_reference(lists: Dataset, reference: EncoderLike, temperature: float) -
     query_vectors = dict(zip(queries, torch.from_numpy(encoder.encode_queries(queries)), strict=True))
     vectors = dict(zip(passages, torch.from_numpy(encoder.encode_passages(passages)), strict=True))
 
-    def logps(row: dict[str, Any]) -> dict[str, list[float]]:
-        similarities = (
-            torch.stack([vectors[text] for text in row["completions"]]) @ query_vectors[row["prompt"]]
-        )
+    def logps(row: dict[str, Any]) -> list[float]:
+        passage_vectors = torch.stack([vectors[text] for text in row["completions"]])
+        similarities = passage_vectors @ query_vectors[row["prompt"]]
         mask = torch.ones_like(similarities, dtype=torch.bool)
-        return {"ref_logps": list_logprobs(similarities, mask, temperature).tolist()}
+        return log_retrieval_distribution(similarities, mask, temperature).tolist()
 
     # computed here, not by `map`, whose cache would hash and store every vector
-    return lists.remove_columns([name for name in ("ref_logps",) if name in lists.column_names]).add_column(
-        "ref_logps", [logps(row)["ref_logps"] for row in lists]
-    )
+    bare = lists.remove_columns("ref_logps") if "ref_logps" in lists.column_names else lists
+    return bare.add_column("ref_logps", [logps(row) for row in lists])
 
 
 def _flat(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -1,8 +1,8 @@
 """LarPO's loop on a retriever: mine with the current encoder, judge, select lists, train against a reference, again.
 
-Algorithm 1 of Jin et al. (arXiv:2502.03699) with a retriever in the policy's place. Candidates are what the encoder
-of this iteration retrieves; the candidate pool remembers those of earlier ones; the reference is the encoder at the
-start of the iteration. Pool, samplers, losses and measures are those of `larpo_ir.alignment.loop`, and so is the directory.
+Algorithm 1 of Jin et al. (arXiv:2502.03699) with a retriever in the policy's place. The encoder of an iteration
+retrieves its candidates; the candidate pool remembers those of earlier ones; the reference is the encoder at the
+start of the iteration. Pool, samplers, losses and measures are those of `larpo_ir.alignment`; so is the directory.
 """
 
 from __future__ import annotations
@@ -11,78 +11,32 @@ import dataclasses
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
+import pyterrier as pt
 
-from larpo_ir.alignment.config import MEMORIES
-from larpo_ir.data.files import write_atomically
-from larpo_ir.data.negatives import Sampler, sample_lists
-from larpo_ir.data.pool import CandidatePool, Memory
+from larpo_ir.data.files import whole_folder, write_atomically
+from larpo_ir.data.negatives import sample_lists
+from larpo_ir.data.pool import CandidatePool
 from larpo_ir.data.trec import write_run
 from larpo_ir.evaluation.measures import evaluate_per_query
 from larpo_ir.evaluation.significance import summarise
-from larpo_ir.losses import get_loss
 from larpo_ir.models.distributed import num_processes
 from larpo_ir.provenance.identity import identity
 from larpo_ir.provenance.run_directory import RunDirectory
+from retrieval_bridge.collections.collection import Collection, digest_of
+from retrieval_bridge.retrieval.collection_passages import passages_of
 from retrieval_bridge.retrieval.dense import DenseRetriever
 from retrieval_bridge.retrieval.encoders import Encoder, EncoderLike
-from retrieval_bridge.retrieval.measures import MEASURES, depth_of, digest_of
-from retrieval_bridge.retrieval.passages import Passages, passages_of, written_whole
+from retrieval_bridge.retrieval.measures import depth_of
+from retrieval_bridge.retrieval.passages import Passages
 from retrieval_bridge.training.bi_encoder import train_retriever
-from retrieval_bridge.training.mining import Negatives, mine
-
-if TYPE_CHECKING:
-    import pyterrier as pt
-
-    from retrieval_bridge.collections.formats import Collection
+from retrieval_bridge.training.config import IterativeConfig
+from retrieval_bridge.training.mining import labels_of, mine
 
 logger = logging.getLogger("larpo_ir")
-
-REFERENCES = ("behavior", "initial", None)
-
-
-@dataclass
-class IterativeConfig:
-    """Settings of `align_retriever`.
-
-    `iterations`; `depth`: passages that are retrieved for every question, the candidates; `sampler`: from candidates
-    to a training list; `memory`: whose candidates, `current` iteration's, `previous` (and current), `all`, or
-    a number of earlier iterations; `loss` with `temperature` τ and `beta` β; `reference`: the encoder at the start of
-    the iteration (`behavior`), the one before the first (`initial`), or None, which trains s = sim/τ instead of γ;
-    `index`: a FAISS factory string; `training`: arguments for `train_retriever`.
-
-    Raises `ValueError` for unknown names and numbers out of range.
-    """
-
-    output_dir: str = "runs/retriever"
-    iterations: int = 3
-    depth: int = 30
-    sampler: Sampler = field(default_factory=Negatives)
-    memory: Memory = "all"
-    loss: str = "lambdarank"
-    temperature: float = 0.05
-    beta: float = 1.0
-    reference: Literal["behavior", "initial"] | None = "behavior"
-    index: str = "Flat"
-    training: dict[str, Any] = field(default_factory=dict)
-    measures: list[str] = field(default_factory=lambda: list(MEASURES))
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("iterations", "depth"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not isinstance(self.memory, int) and self.memory not in MEMORIES:
-            raise ValueError(
-                f"unknown memory {self.memory!r}; choose {', '.join(MEMORIES)} or a number of iterations"
-            )
-        if self.reference not in REFERENCES:
-            raise ValueError(f"unknown reference {self.reference!r}; choose behavior, initial or none")
-        get_loss(self.loss)
 
 
 @dataclass
@@ -109,7 +63,7 @@ def align_retriever(
     """Train a retriever by iterative ranking on its own candidates.
 
     Args:
-        encoder: where to start; it stays as it is.
+        encoder: the start; it stays as it is.
         collection: passages, and topics and qrels of the splits.
         config: see `IterativeConfig`.
         train, evaluate: splits to mine for and to measure on.
@@ -136,7 +90,7 @@ def align_retriever(
     for iteration in range(config.iterations + 1):
         done = directory.iteration(iteration)
         if not (done / "per_query.parquet").exists():
-            with written_whole(done) as filling:
+            with whole_folder(done) as filling:
                 if iteration:
                     current = run.trained(current, start, iteration, filling)
                 run.measured(current, iteration, filling)
@@ -155,7 +109,7 @@ def align_retriever(
 
 
 class _Iterations:
-    """What an iteration does: measure and mine with one index of the current encoder, train, remember."""
+    """The steps of an iteration: measure and mine with one index of the current encoder, train, remember."""
 
     def __init__(
         self,
@@ -201,10 +155,7 @@ class _Iterations:
         """The encoder after training on the candidates of the iteration before and, as memory says, earlier ones."""
         config = self.config
         view = self.pool.view(config.memory, iteration - 1)
-        labels = self.qrels.set_index(["qid", "docno"])["label"]
-        view["label"] = (
-            labels.reindex(pd.MultiIndex.from_frame(view[["qid", "docno"]])).fillna(0).to_numpy(float)
-        )
+        view["label"] = labels_of(view, self.qrels)
         lists = sample_lists(view, config.sampler, config.seed + iteration)
         lists.save_to_disk(str(filling / "lists"))
         reference = {"behavior": current, "initial": start, None: None}[config.reference]
@@ -216,5 +167,5 @@ class _Iterations:
         return trained
 
     def num_lists(self, iteration: int) -> int:
-        """How many lists the encoder of an iteration was trained on."""
+        """Number of lists on which the encoder of an iteration was trained."""
         return len(self.directory.lists(iteration)) if iteration else 0

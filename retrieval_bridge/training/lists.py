@@ -1,4 +1,4 @@
-"""Where training lists come from, as settings that a command line or a YAML file can give."""
+"""Settings that lead from a collection to training lists, for a command line or a YAML file."""
 
 from __future__ import annotations
 
@@ -9,55 +9,82 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 import pyterrier as pt
 
+from larpo_ir.data.digests import digest_files
 from larpo_ir.data.negatives import sample_lists
-from retrieval_bridge.retrieval.measures import stamp_of
+from larpo_ir.data.settings import described, documented
+from retrieval_bridge.collections.collection import Collection
 from retrieval_bridge.retrieval.passages import Passages
 from retrieval_bridge.retrieval.systems import made_of, system, weights_of
-from retrieval_bridge.training.mining import (
-    AnswerGrades,
-    Listed,
-    Negatives,
-    OtherTopicsPassages,
-    WithoutAnswers,
-    WithoutNear,
-    mine,
-    read_negatives,
-)
+from retrieval_bridge.training.mining import mine
+from retrieval_bridge.training.negative_files import read_negatives
+from retrieval_bridge.training.negatives import Negatives
+from retrieval_bridge.training.sources import Listed, OtherTopicsPassages
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from retrieval_bridge.collections.formats import Collection
+OF_COLLECTION = ("in_batch", "collection")
+GRADES = ("qrels", "answers", "cross_encoder")
 
 
+@documented
 @dataclass
 class ListConfig:
-    """From a collection to training lists: what is mined, left out, graded and chosen.
+    """From a collection to training lists: sources of negatives, filters, grades, and the choice of a list.
 
-    Args:
-        sources: whose passages are negatives, one from each in turn: systems (`bm25`, `minilm`, a folder, `random`,
-            see `retrieval_bridge.retrieval.systems`), `in_batch` (relevant passages of other topics), `collection` (the
-            negatives in DPR's and Tevatron's files), or a file of negatives (.trec, .tsv, .jsonl).
-        depth: so many passages of each source are mined.
-        skip: leave out the first so many, where false negatives are likely.
-        num_negatives: in a list.
-        hardest: the best-ranked negatives, instead of a random draw from `depth`.
-        without_answers: leave out passages that hold an answer string.
-        without_near: leave out passages whose score, by their source, is within this of the positive's.
-        cross_encoder: with `without_near`, score by this cross-encoder; with grades `cross_encoder`, grade by it.
-        grades: what lists learn from: `qrels`; `answers` (2 for judged passages, 1 for others with an answer); or
-            `cross_encoder` (its scores: reranker → retriever distillation).
+    Raises `ValueError` for unknown names (listing the choices) and numbers out of range.
     """
 
-    sources: list[str] = field(default_factory=lambda: ["bm25"])
-    depth: int = 50
-    skip: int = 0
-    num_negatives: int = 7
-    hardest: bool = False
-    without_answers: bool = False
-    without_near: float | None = None
-    cross_encoder: str | None = None
-    grades: Literal["qrels", "answers", "cross_encoder"] = "qrels"
+    sources: list[str] = field(
+        default_factory=lambda: ["bm25"],
+        metadata=described(
+            "Mining",
+            "sources of negatives, one negative from each in turn: systems (bm25, minilm, a folder, random, see"
+            " retrieval_bridge.retrieval.systems), in_batch (relevant passages of other topics), collection (the"
+            " negatives in DPR's and Tevatron's files), or a file of negatives (.trec, .tsv, .jsonl)",
+        ),
+    )
+    depth: int = field(
+        default=50, metadata=described("Mining", "number of passages mined per topic and source")
+    )
+    skip: int = field(
+        default=0,
+        metadata=described(
+            "Mining",
+            "number of best passages of each source that are left out; false negatives are likely there",
+        ),
+    )
+    num_negatives: int = field(default=7, metadata=described("Lists", "number of negatives in a list"))
+    hardest: bool = field(
+        default=False,
+        metadata=described("Lists", "take the best-ranked negatives, instead of a random draw from depth"),
+    )
+    without_answers: bool = field(
+        default=False, metadata=described("Filters", "leave out negatives that hold an answer string")
+    )
+    without_near: float | None = field(
+        default=None,
+        metadata=described(
+            "Filters",
+            "leave out negatives whose score, by their source, is within this margin of the positive's; by default"
+            " none",
+        ),
+    )
+    cross_encoder: str | None = field(
+        default=None,
+        metadata=described(
+            "Filters",
+            "cross-encoder, a folder or a name on the hub, that scores for without_near or for grades=cross_encoder",
+        ),
+    )
+    grades: Literal["qrels", "answers", "cross_encoder"] = field(
+        default="qrels",
+        metadata=described(
+            "Lists",
+            "grades that lists learn from: qrels; answers (2 for judged passages, 1 for others with an answer); or"
+            " cross_encoder (its scores: distillation from a reranker to a retriever)",
+        ),
+    )
 
     def __post_init__(self) -> None:
         if not self.sources or self.depth < 1:
@@ -71,7 +98,7 @@ class ListConfig:
         self.sampler()
 
     def sampler(self) -> Negatives:
-        """Which of the candidates make a list."""
+        """The sampler that chooses a list from candidates."""
         source = self.sources[0] if len(self.sources) == 1 else tuple(self.sources)
         return Negatives(source, self.num_negatives, skip=self.skip, depth=self.depth, hardest=self.hardest)
 
@@ -85,26 +112,35 @@ class ListConfig:
     ) -> pd.DataFrame:
         """Mine, leave out and grade: candidates of a split's topics."""
         topics, qrels = collection.topics(split), collection.qrels(split)
-        sources: dict[str, pt.Transformer] = {}
-        for name in self.sources:
-            if name == "in_batch":
-                sources[name] = OtherTopicsPassages(passages, qrels, self.depth, seed)
-            elif name == "collection":
-                sources[name] = Listed(
-                    collection.negatives(split), passages, f"the negatives of {collection.name}"
-                )
-            elif _is_file(name):
-                sources[name] = Listed(read_negatives(name), passages, name)
-            else:
-                options = {"number": self.depth, "seed": seed} if name == "random" else {}
-                sources[name] = system(name, passages, path, options) % self.depth
+        sources = {name: self._source(name, collection, passages, split, path, seed) for name in self.sources}
         found = mine(topics, qrels, passages, sources)
         for transformer in self.judges():
             found = transformer.transform(found)
         return found
 
+    def _source(
+        self,
+        name: str,
+        collection: Collection,
+        passages: Passages,
+        split: str,
+        path: str | os.PathLike[str] | None,
+        seed: int,
+    ) -> pt.Transformer:
+        if name == "in_batch":
+            return OtherTopicsPassages(passages, collection.qrels(split), self.depth, seed)
+        if name == "collection":
+            return Listed(collection.negatives(split), passages, f"the negatives of {collection.name}")
+        if _is_file(name):
+            return Listed(read_negatives(name), passages, name)
+        options = {"number": self.depth, "seed": seed} if name == "random" else {}
+        return system(name, passages, path, options) % self.depth
+
     def judges(self) -> list[pt.Transformer]:
         """Transformers of candidates that leave out and grade, in their order."""
+        from retrieval_bridge.training.filters import WithoutAnswers, WithoutNear
+        from retrieval_bridge.training.grades import AnswerGrades
+
         judges: list[pt.Transformer] = [WithoutAnswers()] if self.without_answers else []
         reranker = None
         if self.cross_encoder is not None:
@@ -117,11 +153,11 @@ class ListConfig:
         return judges if grade is None else [*judges, grade]
 
     def settings(self) -> dict[str, Any]:
-        """What lists depend on: the fields, and what the files, folders and models among them hold now."""
+        """Everything that lists depend on: the fields, and hashes of the files, folders and models among them."""
         content = {
             name: made_of(name) for name in self.sources if name not in OF_COLLECTION and not _is_file(name)
         }
-        content |= {name: {name: stamp_of(name)} for name in self.sources if _is_file(name)}
+        content |= {name: {name: digest_files(name)} for name in self.sources if _is_file(name)}
         if self.cross_encoder is not None:
             content[self.cross_encoder] = {self.cross_encoder: weights_of(self.cross_encoder, reranks=True)}
         return {**asdict(self), "content": {name: parts for name, parts in content.items() if parts}}
@@ -134,7 +170,3 @@ class ListConfig:
 def _is_file(source: str) -> bool:
     """Whether a source is a file of negatives."""
     return os.path.splitext(source)[1] in (".trec", ".tsv", ".jsonl", ".run")
-
-
-OF_COLLECTION = ("in_batch", "collection")
-GRADES = ("qrels", "answers", "cross_encoder")

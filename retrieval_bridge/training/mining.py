@@ -1,45 +1,38 @@
-"""Mining negatives: what retrievers bring, as candidates for the samplers of `larpo_ir`.
+"""Mining negatives: results of retrievers become candidates, from which the samplers of `larpo_ir` choose lists.
 
     candidates = mine(topics, qrels, passages, {"bm25": BM25(c) % 50, "dense": DenseRetriever(encoder, c) % 50})
     candidates = (WithoutAnswers() >> WithoutNear(0.05))(candidates)          # probably false negatives
     lists = sample_lists(candidates, Negatives("bm25", num_negatives=7))      # larpo_ir.data.negatives
 
-Candidates are a results frame: `text` is title and text; `label` what the qrels say, 0 where they say nothing;
-`score` the relevance to learn from (as a reward is for responses), at first the label; `source` the retriever that
-brought the row, `source_rank` and `source_score` what it was there. A passage that two retrievers bring is two rows
-of one docno; judged passages are rows with the source `judged`. Every sampler of `larpo_ir.data.negatives` reads such a
+Candidates are a results frame. Its columns:
+
+    text                         title and text of the passage
+    label                        the judgement of the qrels, 0 for a passage that they do not judge
+    score                        the relevance to learn from (as a reward is for responses), at first the label
+    source                       name of the retriever that brought the row, `judged` for a passage of the qrels
+    source_rank, source_score    rank and score of the passage there
+
+A passage that two retrievers bring is two rows of one docno. Every sampler of `larpo_ir.data.negatives` reads such a
 frame, and a reranker grades it: after `CrossEncoderReranker(m)(candidates)` a retriever learns from a cross-encoder.
 
-How hard the negatives are, easiest first (`LADDER`): passages drawn at random, other questions' passages, BM25's, and
-those of the dense retriever that is being trained. For responses the ladder is that of `larpo_ir.data.negatives`.
+`LADDER` orders negatives from easy to hard: passages drawn at random, other questions' passages, BM25's, and those of
+the dense retriever that is being trained. For responses the ladder is that of `larpo_ir.data.negatives`.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import zip_longest
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 import pyterrier as pt
 
-from larpo_ir.data.files import write_atomically
-from larpo_ir.data.negatives import rng_of
-from larpo_ir.data.records import id_text, read_records
 from larpo_ir.data.results import rank_results, require_columns
-from larpo_ir.data.sampling import Choice, Chooser, Columns, Ranking
-from larpo_ir.data.text_files import read_lines
-from larpo_ir.data.trec import read_results, write_run
-from larpo_ir.rewards.reranker import Reranker
-from retrieval_bridge.collections.answers import holds_answer
-from retrieval_bridge.collections.formats import Collection
-from retrieval_bridge.collections.rows import bare
-from retrieval_bridge.retrieval.passages import Passages, full_text, passages_of, results_frame
+from retrieval_bridge.collections.collection import Collection
+from retrieval_bridge.retrieval.collection_passages import passages_of
+from retrieval_bridge.retrieval.passages import Passages
+from retrieval_bridge.retrieval.results import full_texts
 
 JUDGED = "judged"
 LADDER = ("random", "in_batch", "bm25", "dense")
@@ -56,8 +49,8 @@ def mine(
 
     Args:
         topics: `qid, query` and maybe `answers`, which are kept.
-        qrels: `qid, docno, label`; what is not judged has relevance 0.
-        collection: where the texts are (what `passages_of` takes).
+        qrels: `qid, docno, label`; a passage that is not judged has relevance 0.
+        collection: anything that `passages_of` takes; the texts come from there.
         sources: retrievers by name, cut to the depth that is wanted (`BM25(c) % 50`).
 
     Raises `ValueError` for empty qrels, qrels and topics without a common query, a judged passage that is not there.
@@ -89,20 +82,24 @@ def candidates_of(results: Mapping[str, pd.DataFrame], qrels: pd.DataFrame) -> p
     for source, frame in results.items():
         require_columns(frame, ["qid", "query", "docno", "text", "score"], f"results of {source}")
         ranked = rank_results(frame)
-        titles = ranked["title"] if "title" in ranked.columns else [""] * len(ranked)
-        texts = [full_text(title, text) for title, text in zip(titles, ranked["text"], strict=True)]
+        texts = full_texts(ranked)
         ranked = ranked.rename(columns={"rank": "source_rank", "score": "source_score"})
         frames.append(ranked.assign(text=texts, source=source))
-    labels = qrels.set_index(["qid", "docno"])["label"]
     together = pd.concat(frames, ignore_index=True).drop(columns="title", errors="ignore")
-    pairs = pd.MultiIndex.from_frame(together[["qid", "docno"]])
-    together["label"] = together["score"] = labels.reindex(pairs).fillna(0).to_numpy(float)
+    together["label"] = together["score"] = labels_of(together, qrels)
     order = np.argsort(pd.factorize(together["qid"])[0], kind="stable")
     together = together.iloc[order].reset_index(drop=True)
     return together[[*CANDIDATES, *(name for name in together.columns if name not in CANDIDATES)]]
 
 
+def labels_of(candidates: pd.DataFrame, qrels: pd.DataFrame) -> np.ndarray:
+    """The qrels' label of every row, 0 for a passage that they do not judge."""
+    labels = qrels.set_index(["qid", "docno"])["label"]
+    pairs = pd.MultiIndex.from_frame(candidates[["qid", "docno"]])
+    of_rows: np.ndarray = labels.reindex(pairs).fillna(0).to_numpy(float)
+    return of_rows
+
+
 def _judged(topics: pd.DataFrame, qrels: pd.DataFrame, passages: Passages) -> pd.DataFrame:
     rows = qrels[["qid", "docno", "label"]].merge(topics, on="qid")
-    texts = passages.frame(passages.places_of(rows["docno"])).drop(columns="docno")
-    return pd.concat([rows.drop(columns="label"), texts], axis=1).assign(score=rows["label"].astype(float))
+    return passages.with_texts(rows.drop(columns="label")).assign(score=rows["label"].astype(float))

@@ -11,7 +11,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from retrieval_bridge.collections.formats import Collection
+from retrieval_bridge.collections.collection import Collection
 from retrieval_bridge.retrieval.encoders import Encoder
 
 TEXT = "[UNK] red green blue apple pear plum sky sea grass what is where the a of"

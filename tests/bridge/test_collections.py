@@ -16,9 +16,11 @@ from ir_datasets.formats import BaseDocs, BaseQrels, BaseQueries, GenericQuery, 
 
 from larpo_ir.data.results import docno_of
 from retrieval_bridge.collections.answers import holds_answer
-from retrieval_bridge.collections.formats import FORMATS, QuestionCollection, TrecCollection, load_collection
-from retrieval_bridge.collections.rows import read_corpus
+from retrieval_bridge.collections.corpus import read_corpus
+from retrieval_bridge.collections.formats import FORMATS, load_collection
+from retrieval_bridge.collections.questions import QuestionCollection
 from retrieval_bridge.collections.sentence_collection import sentences, split_sentences
+from retrieval_bridge.collections.trec import TrecCollection
 from retrieval_bridge.retrieval.sparse import BM25
 
 CORPUS = [

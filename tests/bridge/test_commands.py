@@ -12,11 +12,12 @@ import yaml
 from sentence_transformers import SentenceTransformer
 
 from benchmarks.nq import studies
-from larpo_ir.cli.commands import read_results
 from larpo_ir.cli.engine import parser_of
-from retrieval_bridge.cli import COMMANDS, commands, main
+from larpo_ir.data.trec import read_results
+from retrieval_bridge.cli import COMMANDS, main
 from retrieval_bridge.retrieval.passages import Passages
 from retrieval_bridge.retrieval.systems import system
+from retrieval_bridge.studies.defaults import TRAINING
 from retrieval_bridge.training.lists import ListConfig
 from tests.bridge.small import PASSAGES, TOPICS, make_static, write_beir
 
@@ -254,5 +255,5 @@ def test_the_configuration_of_the_comparison_is_that_of_the_page():
     given = yaml.safe_load((CONFIGS[0].parent / "compare_losses.yaml").read_text())
     assert tuple(given["losses"]) == studies.LOSSES
     assert given["encoder"] == studies.ENCODER
-    assert given["training"] == commands.TRAINING
+    assert given["training"] == TRAINING
     assert ListConfig(**given["lists"]) == studies.LISTS

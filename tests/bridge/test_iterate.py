@@ -12,8 +12,10 @@ from datasets import load_from_disk
 from larpo_ir.rewards.reranker import Reranker
 from retrieval_bridge.training import iterate
 from retrieval_bridge.training.bi_encoder import with_reference
-from retrieval_bridge.training.iterate import IterativeConfig, align_retriever
-from retrieval_bridge.training.mining import Negatives, WithoutAnswers, WithoutNear
+from retrieval_bridge.training.config import IterativeConfig
+from retrieval_bridge.training.filters import WithoutAnswers, WithoutNear
+from retrieval_bridge.training.iterate import align_retriever
+from retrieval_bridge.training.negatives import Negatives
 from tests.bridge.small import SmallCollection, make_encoder
 
 TRAINING = {"use_cpu": True, "disable_tqdm": True, "num_train_epochs": 15, "learning_rate": 0.05}

@@ -12,19 +12,15 @@ import pytest
 from larpo_ir.data.negatives import TopBottom, WithoutFalseNegatives, sample_lists
 from larpo_ir.data.pool import CandidatePool
 from larpo_ir.rewards.reranker import Reranker
-from retrieval_bridge.retrieval.passages import Passages, results_frame
-from retrieval_bridge.training.mining import (
-    AnswerGrades,
-    Listed,
-    Negatives,
-    OtherTopicsPassages,
-    RandomPassages,
-    WithoutAnswers,
-    WithoutNear,
-    mine,
-    read_negatives,
-    write_negatives,
-)
+from retrieval_bridge.retrieval.passages import Passages
+from retrieval_bridge.retrieval.random_passages import RandomPassages
+from retrieval_bridge.retrieval.results import results_frame
+from retrieval_bridge.training.filters import WithoutAnswers, WithoutNear
+from retrieval_bridge.training.grades import AnswerGrades
+from retrieval_bridge.training.mining import mine
+from retrieval_bridge.training.negative_files import read_negatives, write_negatives
+from retrieval_bridge.training.negatives import Negatives
+from retrieval_bridge.training.sources import Listed, OtherTopicsPassages
 from tests.bridge.small import PASSAGES, QRELS, TOPICS
 
 

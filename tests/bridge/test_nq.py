@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks.nq import studies, systems
 from benchmarks.nq.report import SECTIONS, write_page
-from retrieval_bridge.retrieval.passages import passages_of
-from retrieval_bridge.studies.losses import Experiment
+from retrieval_bridge.retrieval.collection_passages import passages_of
+from retrieval_bridge.studies.training_setup import TrainingSetup
 from tests.bridge.small import SmallCollection, make_encoder
 
 
@@ -18,28 +18,28 @@ def root(tmp_path_factory):
 
 
 @pytest.fixture
-def experiment(monkeypatch):
+def setup(monkeypatch):
     monkeypatch.setitem(studies.LOOP, "iterations", 1)
     encoder = make_encoder(seed=4)
     encoder.name = "bm25"  # the rung `dense` names an encoder that can be loaded; here there is none
     collection = SmallCollection()
     training = {"use_cpu": True, "num_train_epochs": 1}
-    return Experiment(
+    return TrainingSetup(
         collection, passages_of(collection), encoder, training=training, measures=["RR@10", "R@1"]
     )
 
 
 @pytest.mark.parametrize("name", studies.STUDIES)
-def test_a_study_runs_and_is_not_run_again(name, experiment, root, monkeypatch):
+def test_a_study_runs_and_is_not_run_again(name, setup, root, monkeypatch):
     if name == "ladder":
         monkeypatch.setattr(studies, "LADDER", ("random", "in_batch", "bm25"))
-    result = studies.STUDIES[name](experiment, root / name, 2)
+    result = studies.STUDIES[name](setup, root / name, 2)
     assert result.values["start"]["seed"].nunique() == 1
     others = [condition for condition in result.values if condition != "start"]
     assert all(result.values[condition]["seed"].nunique() == 2 for condition in others)
-    monkeypatch.setattr("retrieval_bridge.studies.losses.train_retriever", None)
+    monkeypatch.setattr("retrieval_bridge.studies.training_setup.train_retriever", None)
     monkeypatch.setattr("retrieval_bridge.training.iterate.train_retriever", None)
-    again = studies.STUDIES[name](experiment, root / name, 2)
+    again = studies.STUDIES[name](setup, root / name, 2)
     pd.testing.assert_frame_equal(again.summary(), result.summary())
 
 

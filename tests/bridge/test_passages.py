@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from retrieval_bridge.collections.corpus import read_corpus
 from retrieval_bridge.collections.formats import load_collection
-from retrieval_bridge.collections.rows import read_corpus
-from retrieval_bridge.retrieval.passages import Passages, passages_of, results_frame
+from retrieval_bridge.retrieval.collection_passages import passages_of
+from retrieval_bridge.retrieval.passages import Passages
+from retrieval_bridge.retrieval.results import results_frame
 from tests.bridge.small import PASSAGES, SmallCollection, write_beir
 
 

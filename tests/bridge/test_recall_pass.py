@@ -11,7 +11,7 @@ import pytest
 from benchmarks.nq.recall_pass import Crossing, choose, crossing, ends, pass_sentence, recall, write
 from larpo_ir.evaluation.figures import Panel, curves_figure
 from larpo_ir.evaluation.tables import curve
-from retrieval_bridge.retrieval.passages import passages_of
+from retrieval_bridge.retrieval.collection_passages import passages_of
 from tests.bridge.small import SmallCollection
 
 QUERIES = pd.Index([f"q{i}" for i in range(40)], name="qid")

@@ -14,14 +14,9 @@ from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
 from larpo_ir.losses import get_loss
-from retrieval_bridge.retrieval.reranker import (
-    LISTWISE,
-    CrossEncoderReranker,
-    ListLoss,
-    binary,
-    train_cross_encoder,
-)
+from retrieval_bridge.retrieval.reranker import CrossEncoderReranker
 from retrieval_bridge.retrieval.sparse import BM25
+from retrieval_bridge.training.cross_encoder import LISTWISE, ListLoss, binary, train_cross_encoder
 from tests.bridge.small import PASSAGES, TOPICS, WORDS, SmallCollection
 
 FRUIT = {"apple": "red", "pear": "green", "plum": "blue"}
@@ -226,7 +221,7 @@ def test_bad_lists(folder):
         train_cross_encoder(folder, LISTS.remove_columns("relevance"))
     graded = LISTS.map(lambda row: {"relevance": [score * 2 for score in row["relevance"]]})
     with pytest.raises(
-        ValueError, match=r"loss 'binary' needs scores from 0 to 1, found 2\.0; use a ranking loss"
+        ValueError, match=r"loss 'binary' needs relevance from 0 to 1, found 2\.0; use a ranking loss"
     ):
         train_cross_encoder(folder, graded)
 

@@ -7,14 +7,9 @@ import pandas as pd
 import pyterrier as pt
 import pytest
 
+from retrieval_bridge.retrieval.manifest import MANIFEST, is_indexed, read_manifest, write_manifest
 from retrieval_bridge.retrieval.passages import Passages
-from retrieval_bridge.retrieval.retriever import (
-    MANIFEST,
-    Retriever,
-    is_indexed,
-    read_manifest,
-    write_manifest,
-)
+from retrieval_bridge.retrieval.retriever import Retriever
 
 CORPUS = [{"docno": f"d{n}", "title": "", "text": f"text {n}"} for n in range(5)]
 

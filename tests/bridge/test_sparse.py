@@ -19,8 +19,8 @@ from larpo_ir.data.prompt_index import words
 from larpo_ir.evaluation.measures import evaluate
 from retrieval_bridge.collections.formats import load_collection
 from retrieval_bridge.retrieval import lucene
+from retrieval_bridge.retrieval.manifest import MANIFEST
 from retrieval_bridge.retrieval.passages import Passages
-from retrieval_bridge.retrieval.retriever import MANIFEST
 from retrieval_bridge.retrieval.sparse import BACKENDS, BM25, best
 from tests.bridge.small import SmallCollection
 

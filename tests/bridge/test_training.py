@@ -18,7 +18,7 @@ from larpo_ir.training.trainer import LarPOTrainer
 from retrieval_bridge.training.bi_encoder import (
     Collator,
     RetrieverLoss,
-    list_logprobs,
+    log_retrieval_distribution,
     train_retriever,
     with_reference,
 )
@@ -110,7 +110,7 @@ def test_equal_numbers_give_equal_values_on_both_sides(name):
     table = torch.zeros(batch["mask"].shape)
     for number, row in enumerate(LISTS):
         table[number, : len(row["completions"])] = similarities(encoder, row)
-    logps = list_logprobs(table, batch["mask"], 0.2)
+    logps = log_retrieval_distribution(table, batch["mask"], 0.2)
     objective = get_objective(f"larpo_{name}", beta=0.7)
     expected = objective(logps, batch["relevance"], batch["mask"], ref_logps=batch["ref_logps"]).loss
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
