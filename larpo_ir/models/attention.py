@@ -115,7 +115,8 @@ def _register() -> None:
         **options: Any,
     ) -> tuple[Tensor, None]:
         if packing is None:
-            return sdpa(module, query, key, value, attention_mask, **options)
+            plain: tuple[Tensor, None] = sdpa(module, query, key, value, attention_mask, **options)
+            return plain
         return block_attention(sdpa, module, query, key, value, packing, **options)
 
     AttentionInterface.register("sdpa", attention)

@@ -140,7 +140,7 @@ class RoomyLayer(DynamicLayer):
     MIN_ROOM = 64
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.lazy_initialization(keys, values)
         self._length = keys.shape[-2]
         self._key_store, self._value_store = self._with_room(keys), self._with_room(values)

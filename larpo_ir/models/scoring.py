@@ -184,8 +184,8 @@ class _Pick(torch.autograd.Function):
 
 
 def _pick(logits: Tensor, targets: Tensor) -> Tensor:
-    picked: Tensor = _Pick.apply(logits, targets)
-    return picked
+    pick: Callable[[Tensor, Tensor], Tensor] = _Pick.apply
+    return pick(logits, targets)
 
 
 # Which way a model can be scored

@@ -138,7 +138,8 @@ class OpenAIGenerator(ResponseGenerator):
         return f"OpenAIGenerator({self.model}, T={self.temperature})"
 
     def _temperature_of(self, draw: int) -> float:
-        return (self.extra_body or {}).get("temperature", super()._temperature_of(draw))
+        sent: float = (self.extra_body or {}).get("temperature", super()._temperature_of(draw))
+        return sent
 
     def respond(self, topics: pd.DataFrame) -> list[Drawn]:
         requests = list(self._requests(topics))

@@ -120,4 +120,5 @@ class RewardEnsemble(Reranker):
                 )
             scores = scored.set_index(_ROW)["score"].astype(float).sort_index()
             total += weight * normalise(scores, frame["qid"]).to_numpy()
-        return total / self.weights.sum()
+        mean: NDArray[np.float64] = total / self.weights.sum()
+        return mean

@@ -64,10 +64,11 @@ class LogProb(Reranker):
         """Log-probability of each row's text given its query."""
         if self.model is not None:
             return self._compute(results)
-        logprobs = results["logprob"].to_numpy(dtype=float, na_value=np.nan)
-        if not self.per_token:
-            return logprobs
-        return logprobs / np.maximum(results["num_tokens"].to_numpy(dtype=float, na_value=np.nan), 1)
+        logprobs: NDArray[np.float64] = results["logprob"].to_numpy(dtype=float, na_value=np.nan)
+        if self.per_token:
+            lengths = results["num_tokens"].to_numpy(dtype=float, na_value=np.nan)
+            logprobs = logprobs / np.maximum(lengths, 1)
+        return logprobs
 
     def _asked(self, results: pd.DataFrame) -> list[Any]:
         """What a row's `prompt` says was read; where it says nothing, what the model is asked for the query."""

@@ -53,7 +53,9 @@ def wins(size: int, pairs: Sequence[Pair], probabilities: ArrayLike) -> NDArray[
     for (i, j), probability in zip(pairs, np.asarray(probabilities, dtype=float), strict=True):
         won[[i, j]] += probability, 1 - probability
         played[[i, j]] += 1
-    return np.divide(won, played, out=np.full(size, np.nan), where=played > 0)
+    shares: NDArray[np.float64] = np.full(size, np.nan)
+    np.divide(won, played, out=shares, where=played > 0)
+    return shares
 
 
 def bradley_terry(size: int, pairs: Sequence[Pair], probabilities: ArrayLike) -> NDArray[np.float64]:

@@ -168,5 +168,8 @@ class Refine(pt.Transformer):
 
     def _drafted(self, topics: list[str], strict: bool = True) -> list[str]:
         """Columns of the candidates that the generator retrieves for topics of these columns."""
-        found = pt.inspect.transformer_outputs(self.generator, topics, strict=strict) or topics
+        if strict:
+            found = pt.inspect.transformer_outputs(self.generator, topics)
+        else:
+            found = pt.inspect.transformer_outputs(self.generator, topics, strict=False) or topics
         return list(dict.fromkeys([*found, "query", "docno"]))
