@@ -160,6 +160,10 @@ class DenseRetriever(Retriever):
                 )
         return self._search(np.stack(rows), k)
 
+    def transform_inputs(self) -> list[list[str]]:
+        """Columns that PyTerrier's pipeline checks ask for: without an encoder, topics bring their vectors."""
+        return [[*self.columns, *(["query_vec"] if self.encoder is None else [])]]
+
     def _search(self, queries: np.ndarray, k: int) -> Found:
         places, scores = searched(self.index, queries, k)
         return list(places), list(scores)

@@ -63,7 +63,7 @@ class TopicRetriever(pt.Transformer, ABC):
 
     def transform_outputs(self, input_columns: list[str]) -> list[str]:
         """Columns of the results, for PyTerrier's pipeline checks, which run without data."""
-        pt.validate.columns(input_columns, includes=list(self.columns), context=self)
+        pt.validate.columns(input_columns, includes=self.transform_inputs()[0], context=self)
         return [*RESULTS, *(column for column in input_columns if column not in RESULTS)]
 
 

@@ -87,6 +87,18 @@ class WithoutNear(CandidateFilter):
         self.margin, self.scorer, self.relative, self.threshold = margin, scorer, relative, threshold
         self.columns = tuple(dict.fromkeys([*CANDIDATES, *(() if scorer is None else scorer.columns)]))
 
+    def transform_inputs(self) -> list[list[str]]:
+        """Columns that PyTerrier's pipeline checks ask for: the scorer may have alternatives."""
+        if self.scorer is None:
+            return super().transform_inputs()
+        return [list(dict.fromkeys([*self.columns, *needed])) for needed in self.scorer.transform_inputs()]
+
+    def transform_outputs(self, input_columns: list[str]) -> list[str]:
+        """Columns of the results; the scorer checks for itself those that it reads."""
+        if self.scorer is not None:
+            self.scorer.transform_outputs(input_columns)
+        return super().transform_outputs(input_columns)
+
     def __repr__(self) -> str:
         return f"WithoutNear({self.margin}, {self.scorer!r}, {self.relative}, {self.threshold})"
 

@@ -9,7 +9,8 @@ import pandas as pd
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
 from retrieval_bridge.collections.collection import Collection
 from retrieval_bridge.retrieval.encoders import Encoder
@@ -45,6 +46,30 @@ def make_static(dimension: int = 8, seed: int = 0) -> SentenceTransformer:
 
 def make_encoder(dimension: int = 8, seed: int = 0, **options) -> Encoder:
     return Encoder(make_static(dimension, seed), **options)
+
+
+def make_cross_encoder(folder: Path, num_labels: int = 1) -> str:
+    """A BERT of one layer whose words are those of the small collection, in a folder."""
+    words = ["[PAD]", "[CLS]", "[SEP]", *WORDS]
+    backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
+    )
+    special = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "cls", "sep", "unk")}
+    PreTrainedTokenizerFast(
+        tokenizer_object=backend, model_max_length=64, model_input_names=["input_ids", "token_type_ids",
+        "attention_mask"], **special,
+    ).save_pretrained(folder)  # fmt: skip
+    config = BertConfig(
+        vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=64, num_labels=num_labels, initializer_range=0.3, hidden_dropout_prob=0.0,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    BertForSequenceClassification(config).save_pretrained(folder)
+    return str(folder)
 
 
 class SmallCollection(Collection):

@@ -9,15 +9,13 @@ import torch
 from datasets import Dataset
 from sentence_transformers import CrossEncoder
 from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import nn
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
 from larpo_ir.losses import get_loss
 from retrieval_bridge.retrieval.reranker import CrossEncoderReranker
 from retrieval_bridge.retrieval.sparse import BM25
 from retrieval_bridge.training.cross_encoder import LISTWISE, ListLoss, binary, train_cross_encoder
-from tests.bridge.small import PASSAGES, TOPICS, WORDS, SmallCollection
+from tests.bridge.small import PASSAGES, TOPICS, SmallCollection, make_cross_encoder
 
 FRUIT = {"apple": "red", "pear": "green", "plum": "blue"}
 LISTS = Dataset.from_list(
@@ -34,30 +32,7 @@ TRAINING = {"epochs": 25, "learning_rate": 5e-3, "batch_size": 3, "disable_tqdm"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A BERT of one layer whose words are those of the small collection."""
-    return make_model(tmp_path_factory.mktemp("model"))
-
-
-def make_model(folder, num_labels: int = 1) -> str:
-    words = ["[PAD]", "[CLS]", "[SEP]", *WORDS]
-    backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
-    backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    backend.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
-    )
-    special = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "cls", "sep", "unk")}
-    PreTrainedTokenizerFast(
-        tokenizer_object=backend, model_max_length=64, model_input_names=["input_ids", "token_type_ids",
-        "attention_mask"], **special,
-    ).save_pretrained(folder)  # fmt: skip
-    config = BertConfig(
-        vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
-        max_position_embeddings=64, num_labels=num_labels, initializer_range=0.3, hidden_dropout_prob=0.0,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    BertForSequenceClassification(config).save_pretrained(folder)
-    return str(folder)
+    return make_cross_encoder(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
@@ -193,7 +168,7 @@ def test_minilm_starts_with_a_new_head_of_its_seed():
 
 def test_models_that_are_no_rerankers(tmp_path):
     with pytest.raises(ValueError, match=r"needs a cross-encoder with one label, .* has 3"):
-        CrossEncoderReranker(make_model(tmp_path, num_labels=3))
+        CrossEncoderReranker(make_cross_encoder(tmp_path, num_labels=3))
     with pytest.raises(ValueError, match=r"no cross-encoder .*nothing'[^\n]*minilm$"):
         CrossEncoderReranker(tmp_path / "nothing")
 
