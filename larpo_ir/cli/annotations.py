@@ -1,8 +1,8 @@
 """Annotations of options, evaluated before jsonargparse does it.
 
 Under `from __future__ import annotations` an annotation is a text. To evaluate one, jsonargparse executes the imports
-under `if TYPE_CHECKING:` of the module in which it stands, and these are the slow ones. The types of options are there
-without them.
+under `if TYPE_CHECKING:` of the module in which it stands, and these are the slow ones. The types of options do not
+need them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The command line: what it prints, what it writes, and one clear line for whatever is wrong."""
+"""Commands on small inputs: their output, and the files that they write."""
 
 from __future__ import annotations
 
@@ -11,46 +11,10 @@ import yaml
 from datasets import load_from_disk
 
 from larpo_ir import available_losses, available_objectives
-from larpo_ir.cli import COMMANDS, main
-from larpo_ir.cli.arguments import lists_as_json
+from larpo_ir.cli import COMMANDS
 from larpo_ir.cli.engine import parser_of
 from larpo_ir.data.topics import read_candidates
-from tests.small_models import make_model, make_reward_model, make_tokenizer
-
-LISTS = [
-    {"id": f"p{i}", "prompt": f"xy {i}", "completions": ["aa", "bb", "cc ee"], "relevance": [0.9, 0.1, 0.4]}
-    for i in range(8)
-]
-
-
-def write_jsonl(path: Path, rows: list[dict]) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-def run(*arguments: object) -> int:
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
-
-
-def complaint(capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line on stderr that begins with `error:`."""
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith(("error", "Traceback"))]
-    assert len(lines) == 1, lines
-    return lines[0]
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory) -> Path:
-    """A policy and a reward model on disk."""
-    directory = tmp_path_factory.mktemp("models")
-    for name, model in (("policy", make_model()), ("reward", make_reward_model())):
-        model.save_pretrained(directory / name)
-        make_tokenizer(bos=True).save_pretrained(directory / name)
-    return directory
+from tests.cli.programs import complaint, offline, run, served, write_jsonl
 
 
 def test_tables_show_every_name_with_its_formula(capsys):
@@ -100,27 +64,6 @@ def test_generate_rerank_evaluate(models, tmp_path, capsys):
     assert "| RR@10 | 1.000 |" in capsys.readouterr().out
 
 
-def offline(tmp_path: Path, **options: object) -> Path:
-    """A configuration of offline alignment, as small as it gets."""
-    config = {
-        "lists": str(write_jsonl(tmp_path / "lists.jsonl", LISTS)),
-        "num_held_out": 3,
-        "objectives": ["dpo", "larpo_listmle"],
-        "policy": {"vocab_size": 300, "hidden_size": 16, "num_layers": 1, "num_heads": 2, "context": 64},
-        "align": {
-            "output_dir": str(tmp_path / "run"),
-            "iterations": 1,
-            "sampler": {"class_path": "larpo_ir.data.negatives.TopVersusRest"},
-            "objective_parameters": {"beta": 0.5},
-            "training": {"learning_rate": 0.01, "use_cpu": True},
-        },
-        **options,
-    }
-    path = tmp_path / "config.yaml"
-    path.write_text(yaml.safe_dump(config))
-    return path
-
-
 def test_align_on_recorded_lists(tmp_path, capsys):
     assert run("align", "--config", offline(tmp_path)) == 0
     printed = capsys.readouterr().out
@@ -167,30 +110,6 @@ def test_the_configurations_that_ship_are_understood(path):
     command = "generate" if path.name.startswith("generate") else "align"
     options = parser_of("larpo-ir", COMMANDS, command).parse_path(path)
     assert (options.output if command == "generate" else options.align.output_dir).startswith("runs/")
-
-
-@pytest.fixture
-def server():
-    """A server that answers `query|seed|temperature`."""
-    pytest.importorskip("openai", reason="needs the extra serve")
-    from tests.models.test_served import Server, echo
-
-    server = Server(echo)
-    yield server
-    server.http.shutdown()
-    server.http.server_close()
-
-
-def served(server, *more: object) -> list[object]:
-    return [
-        "--generator.class_path",
-        "OpenAIGenerator",
-        "--generator.base_url",
-        server.url,
-        "--generator.model",
-        "m",
-        *more,
-    ]
 
 
 def test_served_responses_become_training_lists(models, server, tmp_path, capsys):
@@ -271,134 +190,3 @@ def test_a_generator_without_a_class_is_a_model_here():
         ]
     )
     assert options.generator.init_args.chat is True  # its own default, not Generator's
-
-
-BAD_GENERATORS = {
-    "no such class": (
-        ["--generator", "Generatr"],
-        "error: generator: unknown class 'Generatr'; choose one of Generator, OpenAIGenerator, or give an "
-        "import path",
-    ),
-    "no such option": (
-        ["--generator.modle", "m"],
-        """error: Parser key "generator": Problem with given class_path 'larpo_ir.Generator': """
-        "Option 'modle' is not accepted",
-    ),
-    "not a generator": (
-        ["--generator", "collections.OrderedDict"],
-        'error: Parser key "generator": Import path does not correspond to a subclass of ResponseGenerator '
-        "Given value: collections.OrderedDict",
-    ),
-    "no such folder": (
-        ["--generator.model", "missing/folder"],
-        "error: Generator: cannot load missing/folder: no such folder, and nothing of that name to be had from "
-        "the hub; correct the path or the name",
-    ),
-    "a bad value": (
-        [
-            "--generator",
-            "OpenAIGenerator",
-            "--generator.base_url",
-            "localhost:8000",
-            "--generator.model",
-            "m",
-        ],
-        "error: base_url must be like http://localhost:8000/v1, got 'localhost:8000'",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", BAD_GENERATORS)
-def test_bad_generators_are_one_line(tmp_path, capsys, case):
-    options, expected = BAD_GENERATORS[case]
-    if "OpenAIGenerator" in options:
-        pytest.importorskip("openai", reason="needs the extra serve")
-    assert run("generate", *options, "--topics", write_jsonl(tmp_path / "t.jsonl", [{"query": "x"}])) == 2
-    assert complaint(capsys) == expected
-
-
-def test_unknown_names_list_the_choices(tmp_path, capsys):
-    assert run("aline") == 2
-    assert "unknown command 'aline'; choose one of quickstart, align" in complaint(capsys)
-    assert run("align", "--config", offline(tmp_path, objectives=["dpoo"])) == 2
-    assert "unknown objective 'dpoo'; choose one of dpo, ipo" in complaint(capsys)
-    assert run("quickstart", "--objectives", '["larpo_best"]') == 2
-    assert "unknown objective 'larpo_best'" in complaint(capsys)
-    config = yaml.safe_load(offline(tmp_path).read_text())
-    config["align"]["sampler"]["class_path"] = "larpo_ir.data.negatives.BestOnly"
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    assert run("align", "--config", tmp_path / "config.yaml") == 2
-    assert "BestOnly" in complaint(capsys)
-
-
-BAD_LISTS = {
-    "malformed JSON": ("{not json}\n", r"lists.jsonl:9: malformed JSON"),
-    "no reward": ('{"prompt": "p", "completions": ["a", "b"], "relevance": [1.0, null]}\n', r"lists.jsonl:9"),
-    "NaN reward": ('{"prompt": "p", "completions": ["a", "b"], "relevance": [1.0, NaN]}\n', r"lists.jsonl:9"),
-    "lengths differ": ('{"prompt": "p", "completions": ["a"], "relevance": [1.0, 2.0]}\n', r"lists.jsonl:9"),
-}
-
-
-@pytest.mark.parametrize("case", BAD_LISTS)
-def test_bad_lists_are_named_by_file_and_line(tmp_path, capsys, case):
-    line, expected = BAD_LISTS[case]
-    config = offline(tmp_path)
-    with open(tmp_path / "lists.jsonl", "a") as handle:
-        handle.write(line)
-    assert run("align", "--config", config) == 2
-    assert expected in complaint(capsys)
-
-
-def test_files_that_are_empty_or_missing(models, tmp_path, capsys):
-    config = offline(tmp_path)
-    (tmp_path / "lists.jsonl").write_text("")
-    assert run("align", "--config", config) == 2
-    assert "lists.jsonl" in complaint(capsys)
-    (tmp_path / "lists.jsonl").unlink()
-    assert run("align", "--config", config) == 2
-    assert "no such file" in complaint(capsys)
-    options = ["--generator", "Generator", "--generator.model", models / "policy"]
-    assert run("generate", *options, "--topics", write_jsonl(tmp_path / "t.jsonl", [])) == 2
-    assert "is empty" in complaint(capsys)
-    assert run("generate", *options, "--topics", write_jsonl(tmp_path / "t.jsonl", [{"text": "x"}])) == 2
-    assert "t.jsonl:1: no query" in complaint(capsys)
-    (tmp_path / "run.trec").write_text("not a run\n")
-    (tmp_path / "qrels.trec").write_text("q 0 d 1\n")
-    assert run("evaluate", "--results", tmp_path / "run.trec", "--qrels", tmp_path / "qrels.trec") == 2
-    assert "run.trec:1: not a TREC run" in complaint(capsys)
-
-
-def test_a_directory_with_another_run_is_refused(tmp_path, capsys):
-    config = offline(tmp_path, objectives=["dpo"])
-    assert run("align", "--config", config) == 0
-    capsys.readouterr()
-    assert run("align", "--config", config, "--align.objective_parameters", '{"beta": 0.2}') == 2
-    assert "holds a different run: objective_parameters is {'beta': 0.5} there" in complaint(capsys)
-
-
-def test_what_is_missing_is_named(tmp_path, capsys):
-    assert run("align") == 2
-    assert "needs --generator" in complaint(capsys)
-    assert run("align", "--config", tmp_path / "none.yaml") == 2
-    assert "none.yaml" in complaint(capsys)
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        (["--objectives", "dpo", "ipo"], ["dpo", "ipo"]),
-        (["--objectives=dpo"], ["dpo"]),
-        (["--objectives", "dpo", "--lists", "x"], ["dpo"]),
-        (["--objectives", '["dpo", "ipo"]'], ["dpo", "ipo"]),
-        (["--objectives", "null"], None),
-    ],
-)
-def test_lists_of_names_need_no_brackets(given, expected):
-    parser = parser_of("larpo-ir", COMMANDS, "align")
-    assert parser.parse_args(lists_as_json(given, parser)).objectives == expected
-
-
-def test_numbers_stay_numbers():
-    parser = parser_of("larpo-ir", COMMANDS, "align")
-    given = lists_as_json(["--align.temperatures", "0.7"], parser)
-    assert parser.parse_args(given).align.temperatures == 0.7
