@@ -4,7 +4,7 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: quickstart quickstart-seeds alpacaeval-pool speed nq paper test real-models test-real test-slow lint clean
+.PHONY: quickstart quickstart-seeds alpacaeval-pool speed nq paper test real-models test-real test-slow lint docs clean
 .DEFAULT_GOAL := test
 
 .venv/installed: pyproject.toml constraints.txt
@@ -58,6 +58,10 @@ lint: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: .venv/installed  ## pages that are made from the code: docs/configuration.md
+	$(BIN)/python -m larpo_ir.cli.reference
 
 clean:
 	rm -rf .venv runs build dist *.egg-info

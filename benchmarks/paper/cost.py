@@ -16,9 +16,9 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.paper.experiment import Alignments
 from benchmarks.paper.setup import CONFIGS, Setup
-from benchmarks.paper.table import EXPERIMENTS
+from benchmarks.paper.study import Alignments
+from benchmarks.paper.table import STUDIES
 from benchmarks.scaling import (
     GPUS,
     HOUR,
@@ -121,13 +121,13 @@ def fine_tuning_hours(setup: Setup, gpu: Any) -> float:
     )
 
 
-def hours(setup: Setup, experiment: Any, gpu: Any) -> dict[str, float]:
+def hours(setup: Setup, paper_study: Any, gpu: Any) -> dict[str, float]:
     """GPU hours of all conditions of an experiment, one seed, by stage."""
-    if isinstance(experiment, Alignments):
-        runs = [{**setup.align, **over} for over in experiment.of(setup).values()]
+    if isinstance(paper_study, Alignments):
+        runs = [{**setup.align, **over} for over in paper_study.of(setup).values()]
         parts = [alignment_hours(setup, run, gpu) for run in runs]
         return {stage: sum(part[stage] for part in parts) for stage in parts[0]}
-    total = sampling_hours(setup, len(experiment.conditions(setup)), gpu)
+    total = sampling_hours(setup, len(paper_study.conditions(setup)), gpu)
     if setup.fine_tuning:
         from benchmarks.paper.sft_dpo import DPO
 
@@ -140,18 +140,18 @@ def hours(setup: Setup, experiment: Any, gpu: Any) -> dict[str, float]:
 def rows() -> Iterator[dict[str, Any]]:
     """A row per configuration of the paper's scale."""
     for path in sorted((CONFIGS / "paper").glob("*.yaml")):
-        name = max((known for known in EXPERIMENTS if path.stem.startswith(known)), key=len, default=None)
+        name = max((known for known in STUDIES if path.stem.startswith(known)), key=len, default=None)
         if name is None:
             continue
         setup = Setup.read(path, Path())
         if setup.data["source"] is None:  # recorded lists: no policy is aligned
             continue
-        by_gpu = {gpu.name: hours(setup, EXPERIMENTS[name], gpu) for gpu in GPUS}
+        by_gpu = {gpu.name: hours(setup, STUDIES[name], gpu) for gpu in GPUS}
         first = by_gpu[GPUS[-1].name]
         yield {
             "configuration": path.stem,
             "policy": setup.generator["init_args"]["model"].rpartition("/")[2],
-            "runs": len(EXPERIMENTS[name].conditions(setup)) - 1,
+            "runs": len(STUDIES[name].conditions(setup)) - 1,
             **{
                 stage: f"{first.get(stage, 0):,.1f}"
                 for stage in ("sampling", "ranking", "reference", "training", "held out")

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.paper.claims import Claim
-from benchmarks.paper.experiment import Measurements
 from benchmarks.paper.setup import Setup
+from benchmarks.paper.study import Measurements
 
 
 def greedy(generator: Any, reward: Any, n: int) -> Any:
@@ -49,7 +49,7 @@ def answered(pipeline: Callable[[Any, Any, int], Any], setup: Setup, seed: int, 
     return judged.reindex(setup.held_out["qid"]).fillna(0.0).to_frame("correct")
 
 
-EXPERIMENT = Measurements(
+STUDY = Measurements(
     name="inference",
     title="strategy",
     heading="Inference strategies",

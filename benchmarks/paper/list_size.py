@@ -1,11 +1,11 @@
 """Inclusiveness: how many candidates are retrieved per prompt."""
 
 from benchmarks.paper.claims import Claim
-from benchmarks.paper.experiment import Alignments, sampler
+from benchmarks.paper.study import Alignments, sampler
 
 SIZES = (4, 6, 8, 10)
 
-EXPERIMENT = Alignments(
+STUDY = Alignments(
     name="list_size",
     title="candidates",
     heading="Candidate lists: inclusiveness",

@@ -1,7 +1,7 @@
 """Main table: offline baselines, iterative DPO and LarPO with its three losses."""
 
 from benchmarks.paper.claims import Claim
-from benchmarks.paper.experiment import Alignments, sampler
+from benchmarks.paper.study import Alignments, sampler
 
 # The baselines learn from one round of candidates, the best against the worst; `epochs` of the configuration times
 # `ROUNDS`, so that they take as many steps as the iterative methods.
@@ -21,7 +21,7 @@ LARPO = {
     "LarPO ListMLE": ("larpo_listmle", sampler("TopBottom", top=2, bottom=2)),
 }
 
-EXPERIMENT = Alignments(
+STUDY = Alignments(
     name="main_table",
     title="method",
     heading="Main table: LarPO against preference optimisation",

@@ -1,11 +1,11 @@
 """Memorisation: which iterations' candidates are learnt from, and one sampling temperature or two."""
 
 from benchmarks.paper.claims import Claim
-from benchmarks.paper.experiment import Alignments, sampler
+from benchmarks.paper.study import Alignments, sampler
 
 PAIRS = {"objective": "dpo", "num_candidates": 2, "sampler": sampler("BestWorst"), "temperatures": 1.0}
 
-EXPERIMENT = Alignments(
+STUDY = Alignments(
     name="memory",
     title="candidates of",
     heading="Candidate lists: memory, and diverse temperatures",

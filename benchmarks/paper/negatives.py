@@ -1,9 +1,9 @@
 """Hard negatives: where the worse response of a pair comes from."""
 
 from benchmarks.paper.claims import Claim
-from benchmarks.paper.experiment import Alignments, sampler
+from benchmarks.paper.study import Alignments, sampler
 
-EXPERIMENT = Alignments(
+STUDY = Alignments(
     name="negatives",
     title="negative",
     heading="Negatives, easy to hard",

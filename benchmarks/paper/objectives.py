@@ -1,11 +1,11 @@
 """Objective study: four ranking losses under one loop."""
 
 from benchmarks.paper.claims import Claim
-from benchmarks.paper.experiment import Alignments, sampler
+from benchmarks.paper.study import Alignments, sampler
 
 LISTS = {"num_candidates": 4, "sampler": sampler("TopBottom", top=2, bottom=2)}
 
-EXPERIMENT = Alignments(
+STUDY = Alignments(
     name="objectives",
     title="objective",
     heading="Objectives",

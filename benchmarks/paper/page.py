@@ -11,8 +11,8 @@ import pandas as pd
 import yaml
 
 from benchmarks.paper.claims import RULE
-from benchmarks.paper.experiment import Experiment
-from benchmarks.paper.table import EXPERIMENTS
+from benchmarks.paper.study import PaperStudy
+from benchmarks.paper.table import STUDIES
 from larpo_ir.data.files import write_atomically
 from larpo_ir.evaluation.studies import PER_QUERY, Study, folder_of
 from larpo_ir.evaluation.tables import markdown_table
@@ -32,7 +32,7 @@ def write_page(root: Path, page: Path) -> Path:
     """The page, from what is under `root`; figures beside it as `paper_NAME.png`."""
     machine = environment()
     versions = ", ".join(f"{name} {version}" for name, version in machine["packages"].items() if version)
-    there = {name: one for name, one in EXPERIMENTS.items() if (root / name / "summary.csv").exists()}
+    there = {name: one for name, one in STUDIES.items() if (root / name / "summary.csv").exists()}
     claims = {name: _claims(root / name) for name in there}
     remarks = Path(__file__).with_name("remarks.md")
     parts = [
@@ -43,8 +43,8 @@ def write_page(root: Path, page: Path) -> Path:
         markdown_table(_overview(there, claims)),
         *([remarks.read_text(encoding="utf-8")] if remarks.exists() else []),
     ]
-    for name, experiment in there.items():
-        parts += _section(root / name, experiment, claims[name], page)
+    for name, paper_study in there.items():
+        parts += _section(root / name, paper_study, claims[name], page)
     return write_atomically(page, "\n".join(parts))
 
 
@@ -55,16 +55,16 @@ def _claims(folder: Path) -> pd.DataFrame:
         return pd.DataFrame()
 
 
-def _overview(experiments: dict[str, Experiment], claims: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def _overview(paper_studies: dict[str, PaperStudy], claims: dict[str, pd.DataFrame]) -> pd.DataFrame:
     rows = []
-    for name, experiment in experiments.items():
+    for name, paper_study in paper_studies.items():
         if claims[name].empty:
             continue
         counts = claims[name]["verdict"].value_counts()
-        anchor = experiment.heading.lower().translate(str.maketrans(" ", "-", ":,/&→@"))
+        anchor = paper_study.heading.lower().translate(str.maketrans(" ", "-", ":,/&→@"))
         rows.append(
             {
-                "experiment": f"[{experiment.heading}](#{anchor})",
+                "experiment": f"[{paper_study.heading}](#{anchor})",
                 **{
                     verdict: int(counts.get(verdict, 0))
                     for verdict in ("holds", "does not hold", "undecided")
@@ -74,14 +74,14 @@ def _overview(experiments: dict[str, Experiment], claims: dict[str, pd.DataFrame
     return pd.DataFrame(rows)
 
 
-def _section(folder: Path, experiment: Experiment, claims: pd.DataFrame, page: Path) -> list[str]:
+def _section(folder: Path, paper_study: PaperStudy, claims: pd.DataFrame, page: Path) -> list[str]:
     lines = (folder / "table.md").read_text().splitlines()
     note = "\n\n".join(line for line in lines if line and not line.startswith(("# ", "![", "|")))
     study = study_in(folder)
     parts = [
-        f"## {experiment.heading}\n",
-        experiment.what + "\n",
-        markdown_table(_beside(study, experiment)),
+        f"## {paper_study.heading}\n",
+        paper_study.what + "\n",
+        markdown_table(_beside(study, paper_study)),
         note + "\n",
     ]
     if len(claims):
@@ -89,17 +89,17 @@ def _section(folder: Path, experiment: Experiment, claims: pd.DataFrame, page: P
         parts.append(markdown_table(_readable(claims, second)))
     if (folder / "figure.png").exists():
         page.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(folder / "figure.png", page.parent / f"paper_{experiment.name}.png")
-        parts.append(f"![{experiment.heading}](paper_{experiment.name}.png)\n")
+        shutil.copy(folder / "figure.png", page.parent / f"paper_{paper_study.name}.png")
+        parts.append(f"![{paper_study.heading}](paper_{paper_study.name}.png)\n")
     return parts
 
 
-def _beside(study: Study, experiment: Experiment) -> pd.DataFrame:
+def _beside(study: Study, paper_study: PaperStudy) -> pd.DataFrame:
     """Our table, with the columns that the paper reports."""
     table = study.table()
-    for column in dict.fromkeys(column for row in experiment.reported.values() for column in row):
+    for column in dict.fromkeys(column for row in paper_study.reported.values() for column in row):
         table[column] = [
-            experiment.reported.get(name, {}).get(column, "–") for name in table[experiment.title]
+            paper_study.reported.get(name, {}).get(column, "–") for name in table[paper_study.title]
         ]
     return table
 

@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmarks.paper.claims import Claim
-from benchmarks.paper.experiment import Measurements
 from benchmarks.paper.setup import Setup
+from benchmarks.paper.study import Measurements
 from larpo_ir.evaluation.figures import Panel, curves_figure
 from larpo_ir.evaluation.studies import Study
 from larpo_ir.evaluation.tables import curve
@@ -33,7 +33,7 @@ def drawn(study: Study) -> Figure:
     return curves_figure([Panel("policy before alignment", curves)])
 
 
-EXPERIMENT = Measurements(
+STUDY = Measurements(
     name="recall_pass",
     title="temperature",
     heading="Recall@N and Pass@N",

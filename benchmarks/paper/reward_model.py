@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.paper.claims import Claim
-from benchmarks.paper.experiment import Measurements
 from benchmarks.paper.setup import Setup, digest
+from benchmarks.paper.study import Measurements
 from larpo_ir.evaluation.tables import count
 
 RANDOM, LONGEST, REWARD = "random order", "longest first", "reward model"
@@ -78,7 +78,7 @@ def start_from(name: str, seed: int) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
 
-    from retrieval_bridge.encoders import minilm_folder
+    from retrieval_bridge.retrieval.encoders import minilm_folder
 
     path = str(minilm_folder()) if name == "minilm" else name
     tokenizer = AutoTokenizer.from_pretrained(path)
@@ -95,8 +95,8 @@ def train(setup: Setup, seed: int) -> None:
     from transformers.trainer_callback import PrinterCallback
     from trl import RewardConfig, RewardTrainer
 
+    from larpo_ir.data.files import whole_folder
     from larpo_ir.rewards import RewardModel
-    from retrieval_bridge.passages import written_whole
 
     target = trained(setup, seed)
     if target.exists():
@@ -110,7 +110,7 @@ def train(setup: Setup, seed: int) -> None:
     pairs = pairs_of(lists, seed, **setup.fine_tuning["pairs"])
     rows = [{"chosen_ids": tokens[better], "rejected_ids": tokens[worse]} for better, worse in pairs]
     options = {"save_strategy": "no", "report_to": "none", "seed": seed, **setup.fine_tuning["training"]}
-    with written_whole(target) as filling:
+    with whole_folder(target) as filling:
         trainer = RewardTrainer(
             model=model,
             args=RewardConfig(output_dir=str(filling), max_length=None, **options),
@@ -190,7 +190,7 @@ def claims_of(measure: str) -> tuple[Claim, ...]:
     )
 
 
-EXPERIMENT = RewardModels(
+STUDY = RewardModels(
     name="reward_model",
     title="ranked by",
     heading="A reward model as a reranker",

@@ -30,6 +30,7 @@ import yaml
 
 from benchmarks.paper.data import topics_of
 from larpo_ir.data.files import write_atomically
+from larpo_ir.provenance import RunDirectory
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SCALES = ("tiny", "paper")
@@ -130,7 +131,7 @@ class Setup:
         from larpo_ir.alignment.loop import retrieve
 
         folder = self.candidates(overrides, seed)
-        if (folder / "iteration-00" / "run.trec").exists():  # the last file that retrieving writes
+        if RunDirectory(folder).trec_run(0).exists():  # the last file that retrieving writes
             return
         generator, reward, config = instantiated(self.config(overrides, seed, folder))
         retrieve(generator, reward, self.prompts(seed), config, eval_prompts=self.held_out)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.paper.claims import Claim
-from benchmarks.paper.experiment import Measurements, sampler
 from benchmarks.paper.setup import Setup, digest
+from benchmarks.paper.study import Measurements, sampler
+from larpo_ir.provenance import RunDirectory
 
 RECALL_AT = (20, 50, 100)
 DPO = {"objective": "dpo", "num_candidates": 20, "sampler": sampler("RandomPair"), "memory": "current"}
@@ -23,7 +24,7 @@ def policy_of(step: str, setup: Setup, seed: int) -> Path:
         return setup.root / "sft" / f"right-{digest(settings)}-seed-{seed}"
     settings |= {"data": dict(setup.data), "align": dict(setup.align)}
     run = setup.root / "sft_dpo-runs" / f"{digest(settings)}-seed-{seed}"
-    return run / f"iteration-{setup.align['iterations']:02d}" / "policy"
+    return RunDirectory(run).policy(setup.align["iterations"])
 
 
 def fine_tune(setup: Setup, seed: int) -> None:
@@ -34,14 +35,14 @@ def fine_tune(setup: Setup, seed: int) -> None:
     from trl import SFTConfig, SFTTrainer
 
     from benchmarks.paper.data import solutions_of
-    from retrieval_bridge.passages import written_whole
+    from larpo_ir.data.files import whole_folder
 
     target = policy_of(SFT, setup, seed)
     if target.exists():
         return
     prompts, solutions = solutions_of(setup.fine_tuning["source"], setup.fine_tuning["num"], seed)
     options = {"save_strategy": "no", "report_to": "none", "seed": seed, **setup.fine_tuning["training"]}
-    with written_whole(target) as filling:
+    with whole_folder(target) as filling:
         trainer = SFTTrainer(
             model=AutoModelForCausalLM.from_pretrained(setup.model(seed)),
             args=SFTConfig(output_dir=str(filling), **options),
@@ -79,7 +80,7 @@ def measure(step: str, setup: Setup, seed: int, folder: Path) -> pd.DataFrame:
     return pd.concat([greedy, passed.rename(columns=lambda name: name.replace("Pass", "Recall"))], axis=1)
 
 
-EXPERIMENT = Measurements(
+STUDY = Measurements(
     name="sft_dpo",
     title="policy",
     heading="SFT, then preference optimisation",

@@ -13,7 +13,7 @@ from benchmarks.paper import (
     temperature,
     tuning,
 )
-from benchmarks.paper.experiment import Experiment
+from benchmarks.paper.study import PaperStudy
 
 PAPER = (
     main_table,
@@ -27,7 +27,5 @@ PAPER = (
     inference,
     reward_model,
 )
-EXPERIMENTS: dict[str, Experiment] = {
-    module.EXPERIMENT.name: module.EXPERIMENT for module in (*PAPER, tuning)
-}
+STUDIES: dict[str, PaperStudy] = {module.STUDY.name: module.STUDY for module in (*PAPER, tuning)}
 """Those of the paper, and what was found before them: only those of the paper run unless others are named."""

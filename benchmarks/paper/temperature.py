@@ -1,11 +1,11 @@
 """Sampling temperature of the candidates: cooler is harder, until nothing is left to tell apart."""
 
 from benchmarks.paper.claims import Claim
-from benchmarks.paper.experiment import Alignments
+from benchmarks.paper.study import Alignments
 
 TEMPERATURES = (0.4, 0.7, 1.0, 1.3)
 
-EXPERIMENT = Alignments(
+STUDY = Alignments(
     name="temperature",
     title="temperature",
     heading="Sampling temperature",

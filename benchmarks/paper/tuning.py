@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.paper.experiment import Alignments
-from benchmarks.paper.main_table import EXPERIMENT as MAIN_TABLE
+from benchmarks.paper.main_table import STUDY as MAIN_TABLE
 from benchmarks.paper.setup import Setup, merged
+from benchmarks.paper.study import Alignments
 
 RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 
@@ -23,7 +23,7 @@ class LearningRates(Alignments):
         }
 
 
-EXPERIMENT = LearningRates(
+STUDY = LearningRates(
     name="tuning",
     title="method, learning rate",
     heading="Learning rates",

@@ -12,10 +12,10 @@ import pandas as pd
 import torch
 
 from benchmarks.speed.measure import Clock, Row
-from retrieval_bridge.dense import DenseRetriever
-from retrieval_bridge.lucene import lucene
-from retrieval_bridge.passages import Passages
-from retrieval_bridge.sparse import BM25
+from retrieval_bridge.retrieval.dense import DenseRetriever
+from retrieval_bridge.retrieval.lucene import lucene
+from retrieval_bridge.retrieval.passages import Passages
+from retrieval_bridge.retrieval.sparse import BM25
 
 VOCABULARY = 50_000
 WORDS_OF_TEXT, WORDS_OF_QUERY = 60, 8
@@ -127,8 +127,9 @@ def zipf(number: int, words: int, rng: np.random.Generator) -> list[str]:
 
 def directions(number: int, dimensions: int, rng: np.random.Generator) -> np.ndarray:
     """Random vectors of length 1, `float32 [number, dimensions]`."""
-    vectors = rng.standard_normal((number, dimensions), dtype=np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors: np.ndarray = rng.standard_normal((number, dimensions), dtype=np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
 
 
 def overlap(ours: list[list[int]], theirs: list[list[int]]) -> float:

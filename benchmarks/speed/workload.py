@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ def make_model(vocabulary: int = VOCABULARY, hidden: int = 256, layers: int = 6)
     )  # fmt: skip
     model: Any = LlamaForCausalLM(config)
     model.to(device())
-    return model.bfloat16() if device().type == "cuda" else model
+    return cast("LlamaForCausalLM", model.bfloat16() if device().type == "cuda" else model)
 
 
 def make_tokenizer(vocabulary: int = VOCABULARY) -> PreTrainedTokenizerFast:

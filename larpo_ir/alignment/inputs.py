@@ -155,7 +155,7 @@ class RunInputs:
 
         A run that takes over the start of another begins with that one's policy, whatever the generator holds now.
         """
-        now = identity(self.generator.model) | {"tokenizer": identity(self.generator.tokenizer)}
+        now: dict[str, Any] = identity(self.generator.model) | {"tokenizer": identity(self.generator.tokenizer)}
         there = (directory if start_from is None else RunDirectory(start_from)).config
         if start_from is None and not (there.exists() and now["weights"] in directory.saved_policies()):
             return now

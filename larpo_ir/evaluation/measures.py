@@ -135,7 +135,7 @@ class _Pass(Measure):
             yield Metric(query_id=query_id, measure=self, value=float(value))
 
 
-Pass = _Pass()
+Pass: Measure = _Pass()
 ir_measures.measures.registry["Pass"] = Pass
 
 

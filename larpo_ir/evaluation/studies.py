@@ -229,42 +229,47 @@ def study(
     Raises `ValueError` for no conditions, an unknown baseline, fewer than one seed or a folder of another study, of
     which nothing is changed.
     """
-    names = list(conditions)
+    baseline = _checked_baseline(list(conditions), baseline, seeds)
+    directory = OutputFolder(output)
+    _claim(directory, {"study": title, **(settings or {})}, made_of or {}, again)
+    folders = {
+        name: [directory / folder_of(name) / f"seed-{seed}" for seed in range(1 if name in fixed else seeds)]
+        for name in conditions
+    }
+    calls = [
+        partial(_fill, conditions[name], title, name, seed, folder)
+        for name, of_seed in folders.items()
+        for seed, folder in enumerate(of_seed)
+        if name in again or not (folder / PER_QUERY).exists()
+    ]
+    side_by_side(calls, workers)
+    wait_for_everyone()
+    result = Study(title, {name: _read_values(of_seed) for name, of_seed in folders.items()}, baseline)
+    if is_main_process():
+        result.write(output, note)
+    return result
+
+
+def _checked_baseline(names: list[str], baseline: str | None, seeds: int) -> str:
+    """The condition that the others are tested against. Raises `ValueError` for what is no study."""
     if not names or seeds < 1:
         raise ValueError(f"a study needs at least one condition and one seed, got {names} and {seeds}")
-    baseline = names[0] if baseline is None else baseline
-    if baseline not in conditions:
+    if baseline is not None and baseline not in names:
         raise ValueError(f"unknown baseline {baseline!r}; choose one of {', '.join(names)}")
     if len({folder_of(name) for name in names}) < len(names):
         raise ValueError(
             f"conditions must have names that differ in letters and digits, got {', '.join(names)}"
         )
-    directory = OutputFolder(output)
-    _claim(directory, {"study": title, **(settings or {})}, made_of or {}, again)
-    folders = {
-        (name, seed): directory / folder_of(name) / f"seed-{seed}"
-        for name in conditions
-        for seed in range(1 if name in fixed else seeds)
-    }
-    todo = [key for key, folder in folders.items() if key[0] in again or not (folder / PER_QUERY).exists()]
-    calls = [partial(_fill, conditions[name], title, name, seed, folders[name, seed]) for name, seed in todo]
-    side_by_side(calls, workers)
-    wait_for_everyone()
-    values = {
-        name: pd.concat(
-            [
-                pd.read_parquet(folder / PER_QUERY).reset_index().assign(seed=seed)
-                for (whose, seed), folder in folders.items()
-                if whose == name
-            ],
-            ignore_index=True,
-        )
-        for name in names
-    }
-    result = Study(title, values, baseline)
-    if is_main_process():
-        result.write(output, note)
-    return result
+    return names[0] if baseline is None else baseline
+
+
+def _read_values(of_seed: list[Path]) -> pd.DataFrame:
+    """Per-query values of a condition, with their seed."""
+    frames = [
+        pd.read_parquet(folder / PER_QUERY).reset_index().assign(seed=seed)
+        for seed, folder in enumerate(of_seed)
+    ]
+    return pd.concat(frames, ignore_index=True)
 
 
 def _claim(

@@ -230,8 +230,9 @@ def _rewards(run: SavedRun, iteration: int) -> np.ndarray:
             samples = samples.loc[samples.index.repeat(samples["count"].astype(int))]
     if samples is None:
         return np.array([])
-    scores = samples["score"].to_numpy(float)
-    return scores[np.isfinite(scores)]
+    scores: np.ndarray = samples["score"].to_numpy(float)
+    finite: np.ndarray = scores[np.isfinite(scores)]
+    return finite
 
 
 HOLM = (

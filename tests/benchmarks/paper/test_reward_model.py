@@ -13,10 +13,10 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from trl import RewardConfig
 
 from benchmarks.paper.reward_model import (
-    EXPERIMENT,
     LONGEST,
     RANDOM,
     REWARD,
+    STUDY,
     SYSTEM,
     lists_of,
     options_of,
@@ -94,7 +94,7 @@ def setup(start, tmp_path_factory) -> Setup:
 
 @pytest.fixture(scope="module")
 def study(setup, tmp_path_factory):
-    return EXPERIMENT.run(setup, tmp_path_factory.mktemp("study"), seeds=1)
+    return STUDY.run(setup, tmp_path_factory.mktemp("study"), seeds=1)
 
 
 def test_the_last_lists_are_held_out(setup):

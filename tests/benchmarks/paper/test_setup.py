@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks.paper.experiment import Alignments
 from benchmarks.paper.setup import CONFIGS, Setup, digest, merged
-from benchmarks.paper.table import EXPERIMENTS, PAPER
+from benchmarks.paper.study import Alignments
+from benchmarks.paper.table import PAPER, STUDIES
 from larpo_ir.alignment.config import AlignConfig
 from larpo_ir.cli import COMMANDS
 from larpo_ir.cli.engine import parser_of
@@ -22,11 +22,11 @@ def parser():
 
 
 def experiment_of(path: Path):
-    return max((name for name in EXPERIMENTS if path.stem.startswith(name)), key=len, default=None)
+    return max((name for name in STUDIES if path.stem.startswith(name)), key=len, default=None)
 
 
 def test_every_experiment_of_the_paper_has_a_configuration_at_both_scales():
-    names = {module.EXPERIMENT.name for module in PAPER}
+    names = {module.STUDY.name for module in PAPER}
     for scale in ("tiny", "paper"):
         assert names <= {file.stem for file in (CONFIGS / scale).glob("*.yaml")}
 
@@ -43,8 +43,8 @@ def test_every_configuration_belongs_to_an_experiment_or_is_extended():
 def test_every_run_of_a_configuration_is_one_of_larpo_ir_align(path, tmp_path, parser):
     """The command line's own parser takes it, no class is unknown, and the settings of the loop are valid."""
     setup = Setup.read(path, tmp_path)
-    experiment = EXPERIMENTS[experiment_of(path)]
-    overrides = experiment.of(setup) if isinstance(experiment, Alignments) else {"as it is": {}}
+    paper_study = STUDIES[experiment_of(path)]
+    overrides = paper_study.of(setup) if isinstance(paper_study, Alignments) else {"as it is": {}}
     for name, over in overrides.items():
         config = setup.config(over, seed=0, folder=tmp_path / name)
         parser.parse_object(config)  # generator and reward, too; making them would download models
@@ -69,7 +69,7 @@ def test_evaluations_at_paper_scale_are_options_of_larpo_ir_evaluate(name, tmp_p
 
 def test_settings_of_the_paper():
     """What ../shared/PAPER.md says of its settings, where it says it."""
-    main = EXPERIMENTS["main_table"].of(Setup.load("main_table", "paper", Path()))
+    main = STUDIES["main_table"].of(Setup.load("main_table", "paper", Path()))
     assert main["LarPO contrastive"]["num_candidates"] == 10
     assert main["LarPO contrastive"]["sampler"]["init_args"] == {"top": 1, "bottom": 3}
     assert main["LarPO ListMLE"]["sampler"]["init_args"] == {"top": 2, "bottom": 2}
@@ -88,7 +88,7 @@ def test_settings_of_the_paper():
 
 def test_a_condition_starts_from_candidates_of_those_that_sample_alike(tmp_path):
     setup = Setup.load("memory", "tiny", tmp_path)
-    of = EXPERIMENTS["memory"].of(setup)
+    of = STUDIES["memory"].of(setup)
     assert setup.candidates(of["current"], 0) == setup.candidates(of["+ all previous"], 0)
     assert setup.candidates(of["current"], 0) != setup.candidates(of["current"], 1)
     assert setup.candidates(of["current"], 0) != setup.candidates(of["+ all previous, T in {1, 0.5}"], 0)

@@ -16,7 +16,7 @@ import yaml
 from benchmarks.paper.claims import Claim, judge_claims
 from benchmarks.paper.page import write_page
 from benchmarks.paper.setup import CONFIGS, Setup
-from benchmarks.paper.table import EXPERIMENTS
+from benchmarks.paper.table import STUDIES
 from larpo_ir.evaluation.studies import PER_QUERY, Study, folder_of
 
 ROOT = Path(__file__).parents[3]
@@ -119,7 +119,7 @@ def root(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["objectives", "recall_pass", "inference"])
 def test_an_experiment_runs_and_is_not_run_again(name, root, monkeypatch):
-    setup, experiment = small(name, root), EXPERIMENTS[name]
+    setup, experiment = small(name, root), STUDIES[name]
     output = setup.root / name
     some = list(experiment.conditions(setup))[:3]
     study = experiment.run(setup, output, seeds=1, only=some)
@@ -138,9 +138,7 @@ def test_an_experiment_runs_and_is_not_run_again(name, root, monkeypatch):
 
 def test_the_curves_of_every_temperature_are_drawn():
     passes = pd.DataFrame({f"Pass@{n}": [n / 8, 1.0] for n in (1, 2, 4)}).assign(qid=["a", "b"], seed=0)
-    figure = EXPERIMENTS["recall_pass"].figure(
-        Study("temperature", {"T = 1": passes, "T = 2": passes}, "T = 1")
-    )
+    figure = STUDIES["recall_pass"].figure(Study("temperature", {"T = 1": passes, "T = 2": passes}, "T = 1"))
     (axis,) = figure.axes
     assert [line.get_label() for line in axis.lines] == ["T = 1", "T = 2"]
     assert axis.lines[0].get_xydata().tolist() == [[1, 0.5625], [2, 0.625], [4, 0.75]]
@@ -148,17 +146,17 @@ def test_the_curves_of_every_temperature_are_drawn():
 
 def test_sft_and_dpo_build_on_each_other(root):
     setup = small("sft_dpo", root)
-    study = EXPERIMENTS["sft_dpo"].run(setup, setup.root / "sft_dpo", seeds=1)
+    study = STUDIES["sft_dpo"].run(setup, setup.root / "sft_dpo", seeds=1)
     assert list(study.values) == ["init", "SFT", "SFT → DPO"]
     assert study.measures == ["greedy", "Recall@20", "Recall@50", "Recall@100"]
 
 
 def test_some_conditions_alone_bring_the_baseline(root):
     setup = small("memory", root)
-    study = EXPERIMENTS["memory"].run(setup, setup.root / "memory", seeds=1, only=["current"])
+    study = STUDIES["memory"].run(setup, setup.root / "memory", seeds=1, only=["current"])
     assert list(study.values) == ["SFT", "current"]
     with pytest.raises(ValueError, match="memory has no condition last; there are SFT, current"):
-        EXPERIMENTS["memory"].run(setup, setup.root / "memory", seeds=1, only=["last"])
+        STUDIES["memory"].run(setup, setup.root / "memory", seeds=1, only=["last"])
 
 
 def test_evaluations_beside_held_out_prompts(root):
@@ -181,7 +179,7 @@ def test_evaluations_beside_held_out_prompts(root):
     }
     setup = small("objectives", root, evaluations=evaluations)
     output = root / "evaluated"
-    study = EXPERIMENTS["objectives"].run(setup, output, seeds=1, only=["LambdaRank"])
+    study = STUDIES["objectives"].run(setup, output, seeds=1, only=["LambdaRank"])
     assert study.measures[0] == "win rate"
     rows = study.values["LambdaRank"].set_index("qid")["win rate"].dropna()
     assert sorted(rows.index) == [f"alpaca_eval:{n}" for n in range(4)]
@@ -194,7 +192,7 @@ def test_a_page_of_what_is_there(root):
     page = write_page(root / "runs", root / "docs" / "paper.md")
     text = page.read_text()
     for name in ("objectives", "recall_pass", "inference", "sft_dpo", "memory"):
-        assert f"## {EXPERIMENTS[name].heading}" in text
+        assert f"## {STUDIES[name].heading}" in text
         assert (page.parent / f"paper_{name}.png").exists()
     assert "43.4 / 56.8" in text  # the paper's number for the contrastive loss
     assert "| holds | does not hold | undecided |" in text

@@ -21,6 +21,7 @@ from larpo_ir.evaluation.studies import Condition, Study, study
 from larpo_ir.evaluation.tables import count
 from larpo_ir.evaluation.workers import side_by_side
 from larpo_ir.models.distributed import is_main_process
+from larpo_ir.provenance import RunDirectory
 
 START = "SFT"  # the policy before alignment
 MEASURES = {
@@ -35,7 +36,7 @@ Overrides = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Experiment(ABC):
+class PaperStudy(ABC):
     """One file of this folder.
 
     `name`: that of its configurations; `title`: what differs between its conditions; `heading` and `what`: for the
@@ -69,33 +70,39 @@ class Experiment(ABC):
         self, setup: Setup, output: Path, seeds: int, workers: int = 1, only: Sequence[str] | None = None
     ) -> Study:
         """Run what is not there yet and write the study, with `claims.csv`; `only`: some of the conditions."""
-        conditions = self.conditions(setup)
-        if unknown := set(only or ()) - set(conditions):
-            raise ValueError(
-                f"{self.name} has no condition {', '.join(sorted(unknown))}; there are {', '.join(conditions)}"
-            )
-        chosen = {
-            name: partial(_from_seed, setup.first_seed, condition)
-            for number, (name, condition) in enumerate(conditions.items())
-            if only is None or name in only or number == 0
-        }
-        first = setup.first_seed
+        chosen, first = self._chosen(setup, only), setup.first_seed
         for stage in zip(*(self.shared(setup, first + seed) for seed in range(seeds)), strict=True):
             side_by_side([call for calls in stage for call in calls], workers)
         settings = {key: value for key, value in asdict(setup).items() if key not in ("name", "root")}
         note = f"{self.note(setup, seeds)}.\n"
         result = study(self.title, chosen, output, seeds=seeds, settings=settings, note=note, workers=workers)
         if is_main_process():
-            if self.figure is not None:
-                save_figure(self.figure(result), output / "figure.png")
-            write_atomically(output / "claims.csv", judge_claims(result, self.claims).to_csv(index=False))
-            if (board := joint_leaderboard(output)) is not None:
-                write_atomically(output / "leaderboard.csv", board.to_csv(index=False))
+            self._write(result, output)
         return result
+
+    def _chosen(self, setup: Setup, only: Sequence[str] | None) -> dict[str, Condition]:
+        """All conditions, or the baseline and those named; a condition gets seeds from the setup's first on."""
+        conditions = self.conditions(setup)
+        if unknown := set(only or ()) - set(conditions):
+            raise ValueError(
+                f"{self.name} has no condition {', '.join(sorted(unknown))}; there are {', '.join(conditions)}"
+            )
+        return {
+            name: partial(_from_seed, setup.first_seed, condition)
+            for number, (name, condition) in enumerate(conditions.items())
+            if only is None or name in only or number == 0
+        }
+
+    def _write(self, result: Study, output: Path) -> None:
+        if self.figure is not None:
+            save_figure(self.figure(result), output / "figure.png")
+        write_atomically(output / "claims.csv", judge_claims(result, self.claims).to_csv(index=False))
+        if (board := joint_leaderboard(output)) is not None:
+            write_atomically(output / "leaderboard.csv", board.to_csv(index=False))
 
 
 @dataclass(frozen=True)
-class Alignments(Experiment):
+class Alignments(PaperStudy):
     """Policies aligned from one start; `overrides`: what each condition changes of the setup's `align` options."""
 
     overrides: Mapping[str, Overrides] = field(default_factory=dict)
@@ -123,7 +130,7 @@ class Alignments(Experiment):
 
 
 @dataclass(frozen=True)
-class Measurements(Experiment):
+class Measurements(PaperStudy):
     """What is measured of policies as they are: `measured[condition](setup, seed, folder)`.
 
     `made`: further calls (setup, seed), one after the other, once the policy before alignment is there.
@@ -146,7 +153,7 @@ def _from_seed(first: int, condition: Condition, seed: int, folder: Path) -> pd.
 
 def measure_start(setup: Setup, overrides: Overrides, seed: int, folder: Path) -> pd.DataFrame:
     """What is measured of the policy before alignment."""
-    per_query = pd.read_parquet(setup.candidates(overrides, seed) / "iteration-00" / "per_query.parquet")
+    per_query = pd.read_parquet(RunDirectory(setup.candidates(overrides, seed)).frame_file(0, "per_query"))
     generator = setup.parts(seed)[0] if setup.evaluations else None
     return _measures(setup, generator, per_query, folder)
 
