@@ -21,7 +21,7 @@ from larpo_ir.tasks.math.answers import (
 from larpo_ir.tasks.math.expressions import Name, Node, Num, Product
 from larpo_ir.tasks.math.tokens import Unreadable
 
-DECIMALS = 6  # a decimal with so many decimals equals what rounds to it
+DECIMALS = 6  # a decimal with so many decimals equals a number that rounds to it
 _HUNDREDTH = Fraction(1, 100)
 
 
@@ -53,6 +53,7 @@ def same_single(gold: Answer, found: Answer) -> bool | None:
 
 
 def _same_quantity(gold: Quantity, found: Quantity) -> bool:
+    """Whether the marks of gold, the kinds of unit where both have one, and the numbers in one unit are the same."""
     ours, theirs = gold.beside, found.beside
     if ours.marks and ours.marks != theirs.marks:
         return False

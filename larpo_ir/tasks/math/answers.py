@@ -18,7 +18,7 @@ MAX_ITEMS = 64
 
 @dataclass(frozen=True)
 class Quantity:
-    """An expression with what stands beside it."""
+    """An expression with the words beside it."""
 
     node: Node
     beside: Beside
@@ -34,7 +34,7 @@ class Based:
 
 @dataclass(frozen=True)
 class Clock:
-    """A time of day; `ratio` is what `3:40` says otherwise."""
+    """A time of day. `ratio`: the fraction that `3:40` is when it is no time."""
 
     parts: tuple[int, ...]
     half: str | None
@@ -95,7 +95,7 @@ Answer: TypeAlias = Quantity | Based | Clock | Text | Ordered | Unordered | Regi
 
 @dataclass(frozen=True)
 class Reading:
-    """How to read what can be read in two ways.
+    """The choice between two readings of the same tokens.
 
     `grouped`: `1,200` is one number. `letters`: the m of `5 m` is a unit. `equations`: `a + b = 5` is an equation
     rather than the value of a + b.

@@ -43,7 +43,7 @@ def _numeral_and_base(run: list[Token]) -> tuple[list[Token], list[Token]] | Non
 
 
 def _base(run: list[Token]) -> int | None:
-    """The base that tokens write as a numeral or a word, in brackets or not; None for what is no base."""
+    """The base that tokens write as a numeral or a word, in brackets or not; None where they write none."""
     said = [token.text for token in run if token.kind in ("num", "word") and token.text != "base"]
     if len(said) != 1 or any(token.kind not in ("num", "word", "open", "close") for token in run):
         return None

@@ -36,7 +36,7 @@ def evaluate(node: Node, trial: int = 0) -> Value:
     """The value of an expression at the trial's values of its names.
 
     Raises:
-        Unreadable: a division by zero, or what is infinite.
+        Unreadable: a division by zero, or an infinite value.
     """
     return _value(node, _Point(trial))
 

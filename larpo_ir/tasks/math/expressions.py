@@ -21,6 +21,8 @@ class Num:
 
 @dataclass(frozen=True)
 class Name:
+    """A letter with its index and strokes, a constant (`CONSTANTS`), or a set of numbers (`bbR`)."""
+
     name: str
 
 
@@ -42,6 +44,8 @@ class Power:
 
 @dataclass(frozen=True)
 class Call:
+    """A function of its arguments, named as `functions` has it, or as the text does (`f`)."""
+
     function: str
     arguments: tuple[Node, ...]
 
@@ -52,6 +56,7 @@ MINUS_ONE = Num(Fraction(-1))
 
 
 def numeral(text: str) -> Num:
+    """The number that digits write: `1,200`, `.5`, `3.140`."""
     plain = text.replace(",", "")
     whole, _, behind = plain.partition(".")
     digits = len((whole + behind).lstrip("0")) if behind else 0
@@ -90,6 +95,7 @@ def names(node: Node) -> set[str]:
 
 
 def has(node: Node, *functions: str) -> bool:
+    """Whether an expression calls one of these functions."""
     if isinstance(node, Call) and node.function in functions:
         return True
     return any(has(child, *functions) for child in children(node))

@@ -28,7 +28,7 @@ def result_of(function: str, values: Sequence[Value]) -> Value:
     """The value of a function at these values.
 
     Raises:
-        Unreadable: the logarithm of zero, a root of degree zero, or what is infinite.
+        Unreadable: the logarithm of zero, a root of degree zero, or an infinite value.
     """
     if function in _OF_ONE and len(values) == 1:
         return _OF_ONE[function](values[0])

@@ -1,4 +1,4 @@
-r"""A number or another expression, with what stands beside it (`5 feet 6 inches`, `\$36`, `2 \pm \sqrt{3}`)."""
+r"""Quantities: numbers and other expressions, with the words and signs beside them (`5 feet`, `\$36`, `2 \pm 1`)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SIGN_WORDS = ("negative", "minus")
 
 
 def quantity(run: list[Token], how: Reading) -> Answer:
-    """A number or another expression, with what stands beside it; two of them where it has a sign ±.
+    """A number or another expression, with the words and signs beside it; two of them where it has a sign ±.
 
     Raises:
         Unreadable: no expression, or a unit alone.

@@ -17,6 +17,11 @@ FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
 
 
 def end_of(node: Node) -> Any:
+    """The real number, or infinity, at which an interval ends.
+
+    Raises:
+        Unreadable: an expression with a letter, or one that is not real.
+    """
     mp = values.context()
     if node == Name("infty"):
         return mp.inf
@@ -36,6 +41,7 @@ def everything() -> Region:
 
 
 def half_line(relation: str, node: Node) -> Region:
+    """The real numbers that stand in this relation to an expression: below it for `<`."""
     mp, end = values.context(), end_of(node)
     below, above = (-mp.inf, end, False, relation == "<="), (end, mp.inf, relation == ">=", False)
     table = {
@@ -50,6 +56,7 @@ def half_line(relation: str, node: Node) -> Region:
 
 
 def same_end(one: Any, other: Any) -> bool:
+    """Whether two ends are the same but for the error of rounding."""
     mp = values.context()
     if mp.isinf(one) or mp.isinf(other):
         return bool(one == other)

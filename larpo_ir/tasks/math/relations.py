@@ -16,6 +16,7 @@ from larpo_ir.tasks.math.units import Beside
 
 
 def names_of(run: Sequence[Token]) -> set[str] | None:
+    """The variables of the expression that tokens write; None where they write none."""
     try:
         return names(parse(run))
     except Unreadable:
@@ -43,6 +44,7 @@ def agree(before: Answer, after: Answer, relation: str) -> bool:
 
 
 def equation_of(left: Sequence[Token], right: Sequence[Token]) -> Equation | None:
+    """The equation of two sides; None where a side is no expression, or no side has a variable."""
     try:
         difference = Sum((parse(left), negative(parse(right))))
     except Unreadable:

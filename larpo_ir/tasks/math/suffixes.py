@@ -1,4 +1,4 @@
-r"""The place in a run of tokens at which a number ends and what stands beside it begins."""
+r"""The place in a run of tokens at which a number ends, and the words and signs beside it begin."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NOTHING = Token("end", "")
 
 
 def end_of_number(run: list[Token], how: Reading) -> tuple[int, bool]:
-    """The place at which what stands beside the number begins, and whether a degree sign ends the number."""
+    """The place at which the number ends, and whether a degree sign stands behind it."""
     letters = how.letters and not _has_variable(run)
     end = len(run)
     while end > 1 and (width := _suffix(run, end, letters)):

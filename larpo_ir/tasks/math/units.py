@@ -82,9 +82,11 @@ class Beside:
     marks: frozenset[str] = frozenset()
 
     def unit(self) -> dict[str, int]:
+        """The powers of the kinds of units that are left: none for `m/m`."""
         return {name: power for name, power in self.dimensions.items() if power}
 
     def add(self, name: str, power: int) -> None:
+        """Multiply by a power of a unit."""
         for word, sign in _made_of(name):
             dimension, size = UNITS[word]
             self.dimensions[dimension] = self.dimensions.get(dimension, 0) + sign * power

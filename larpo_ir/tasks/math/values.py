@@ -46,6 +46,7 @@ def symbol(*key: object) -> Fraction:
 
 
 def key_of(value: Value) -> str:
+    """The value as a text, for the key of a symbol."""
     if isinstance(value, Fraction):  # in base 16: Python refuses to write long integers in base 10
         return f"{value.numerator:x}/{value.denominator:x}"
     mp = context()
@@ -64,6 +65,7 @@ def approximate(value: Value) -> Any:
 
 
 def same_value(one: Value, other: Value) -> bool:
+    """Whether two values are the same: exactly, or, where one is computed, in `CLOSE` digits."""
     if isinstance(one, Fraction) and isinstance(other, Fraction):
         return one == other
     mp = context()
