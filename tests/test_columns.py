@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -183,7 +184,10 @@ def test_no_transformer_is_missing_above():
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     ours = {kind for kind in subclasses(pt.Transformer) if kind.__module__.startswith("larpo_ir.")}
-    assert ours == CASES.keys()
+    in_modules = {kind for kind in ours if getattr(sys.modules[kind.__module__], kind.__name__, None) is kind}
+    assert (
+        in_modules == CASES.keys()
+    )  # (examples in docstrings make classes, too, and keep them to themselves)
 
 
 def test_what_refine_takes_is_checked_for_its_reranker_too():

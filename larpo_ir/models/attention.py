@@ -158,7 +158,7 @@ def block_attention(
 
 
 def block_masks(packing: dict[str, Any], window: int | None) -> tuple[Tensor | None, Tensor]:
-    """Who sees whom in the blocks, True = seen: in prompts (None: all that came before), and [responses, 1, R, P + R]
+    """Masks of the blocks, True = seen: in prompts (None: all that came before), and [responses, 1, R, P + R]
     in responses behind their prompts. Made once per forward pass and window, for all layers."""
     made: dict[int | None, tuple[Tensor | None, Tensor]] = packing.setdefault("masks", {})
     if window not in made:

@@ -124,7 +124,7 @@ class _Draw:
 
 
 class _Written:
-    """What has been drawn so far, on the device until all is done."""
+    """The tokens that have been drawn so far, on the device until all is done."""
 
     def __init__(self, size: int, max_new_tokens: int, device: torch.device) -> None:
         self._tokens = torch.zeros(size, max_new_tokens, dtype=torch.long, device=device)

@@ -53,7 +53,7 @@ def gather_shares(mine: Sequence[T], total: int) -> list[T]:
 
 
 def gather(mine: Sequence[T]) -> list[T]:
-    """What all processes bring, the first process's first, on every process. Picklable.
+    """The items of all processes, the first process's first, on every process. They must be picklable.
 
     >>> gather([1, 2])  # one process
     [1, 2]
@@ -81,7 +81,7 @@ def is_main_process() -> bool:
 
 
 def wait_for_everyone() -> None:
-    """Go on when all processes are here: what one has written the others can read."""
+    """Go on when all processes are here: each can then read the files that another has written."""
     state = _state()
     if state is not None:
         state.wait_for_everyone()
@@ -126,7 +126,7 @@ def is_sharded(model: nn.Module) -> bool:
 
 
 def compute_device(model: nn.Module) -> torch.device:
-    """Where a model wants its inputs: beside its parameters, unless it is sharded and may keep them elsewhere."""
+    """The device of a model's inputs: that of its parameters, unless it is sharded and may keep them elsewhere."""
     state = _state()
     if state is not None and is_sharded(model):
         import torch
@@ -146,7 +146,7 @@ def process_index() -> int:
 
 
 def default_device() -> torch.device:
-    """Where a model goes that nobody placed: this process's accelerator if there is one, else the CPU."""
+    """The device of a model that nobody placed: this process's accelerator if there is one, else the CPU."""
     from accelerate import PartialState
 
     device: torch.device = (_state() or PartialState()).default_device

@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from larpo_ir.data.prompts import asked_in
 from larpo_ir.models.tokenization import TokenizedList, fit, tokenize_lists, tokenize_prompts
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger("larpo_ir")
 

@@ -184,7 +184,7 @@ class Generator(ResponseGenerator):
         return np.random.default_rng(int.from_bytes(digest, "little")).random(self.max_new_tokens)
 
     def eos_token_ids(self) -> list[int]:
-        """What ends a response: the model's own EOS tokens, the tokenizer's, and the template's end of a turn."""
+        """The tokens that end a response: the model's own EOS, the tokenizer's, and the template's end of a turn."""
         configured = getattr(self.model.generation_config, "eos_token_id", None)
         configured = configured if isinstance(configured, list) else [configured]
         ends = {*configured, self.tokenizer.eos_token_id, end_of_turn(self.tokenizer)}

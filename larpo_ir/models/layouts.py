@@ -1,4 +1,4 @@
-"""How candidate lists are laid out as tensors for a language model.
+"""Layouts of candidate lists as tensors for a language model.
 
 **shared**: one row; each list is its prompt, once, and behind it its responses one after the other, each
 continuing the prompt's positions as if it were alone. Several lists stand in one row, and nothing is padded:
@@ -140,7 +140,7 @@ def _blocks(segments: list[np.ndarray], parents: list[int]) -> dict[str, Tensor]
 
 
 class Unit(NamedTuple):
-    """What goes through the model together at least: some responses of one list, in the order of all responses."""
+    """The least that goes through the model together: some responses of one list, in the order of all responses."""
 
     tokens: TokenizedList
     first_response: int

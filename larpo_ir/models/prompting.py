@@ -1,7 +1,7 @@
-"""From what is asked to the prompt that a model reads: the one place where a question becomes a chat.
+"""Prompts that a model reads, made of questions: the one place where a question becomes a chat.
 
 A prompt is a string, which the model reads as it is, or a chat (list of messages), which goes through a chat
-template. What is *asked*, a topic's `prompt` or else its `query`, becomes a prompt like this:
+template. A topic asks its `prompt`, or else its `query`, and this becomes a prompt like this:
 
 * a string is a user turn where the tokenizer has a chat template, and text to be continued where it has none; `chat`
   says otherwise. A string that carries the template's own markers is a prompt already, and stays as it is.
@@ -30,7 +30,7 @@ logger = logging.getLogger("larpo_ir")
 
 @dataclass(frozen=True)
 class Prompting:
-    """How questions become prompts.
+    """The way in which questions become prompts.
 
     `chat`: whether a string is a user turn; None: where there is a chat template. `has_template`: whether there is
     one, None if that is unknown. `is_templated`: whether a string is a prompt already.
@@ -93,7 +93,7 @@ class Prompting:
         )
 
     def _before(self, shown: Sequence[Sequence[str]]) -> str:
-        """What stands before a question that is text."""
+        """The text before a question that is text."""
         system = f"{self.system}\n\n" if self.system else ""
         return system + "".join(f"{self._written(question)} {answer}\n\n" for question, answer in shown)
 

@@ -159,7 +159,7 @@ class ResponseGenerator(pt.Transformer):
         return other
 
     def _prompting(self) -> Prompting:
-        """How questions become prompts for this model; nothing is known of a template here."""
+        """The way from questions to prompts of this model; nothing is known of a template here."""
         return Prompting(**self.asking, has_template=None)
 
     @property
@@ -172,11 +172,11 @@ class ResponseGenerator(pt.Transformer):
         }
 
     def prompt(self, asked: str | Messages) -> str | Messages:
-        """What the model reads for a question or a chat."""
+        """The prompt that the model reads for a question or a chat."""
         return self._prompting()(asked)
 
     def prompts(self, topics: pd.DataFrame) -> list[str | Messages]:
-        """What the model reads for topics or results: made from their `prompt`, where there is one, else `query`.
+        """The prompts that the model reads for topics or results, made from their `prompt` or else their `query`.
 
         Raises a one-line `ValueError` that names the query, for what is no prompt.
         """

@@ -70,8 +70,8 @@ def list_mask(lists: Sequence[Sequence[Any]], device: torch.device | str | None 
 
 @dataclass(frozen=True)
 class Way:
-    """How a model is scored: `layout`, and whether its head is applied by us, in chunks, or by its own forward
-    (`own_logits`). `reason`: why not the fastest way."""
+    """A way of scoring a model: `layout`, and whether its own forward applies its head (`own_logits`), or this module
+    does, in chunks. `reason`: why it is not the fastest way."""
 
     layout: str
     own_logits: bool = False
@@ -131,7 +131,7 @@ def _instead_of_forward(
     return output
 
 
-# What models do to the logits after the head: configuration entry -> function of logits and its value.
+# Operations of models on the logits after the head: configuration entry -> function of logits and its value.
 AFTER_THE_HEAD: dict[str, Callable[[Tensor, float], Tensor]] = {
     "final_logit_softcapping": lambda logits, cap: cap * torch.tanh(logits / cap),  # Gemma 2
     "logit_scale": lambda logits, scale: logits * scale,  # Cohere
@@ -164,7 +164,8 @@ def _head_logprobs(inner: Any, inputs: dict[str, Any], predictors: Tensor, targe
 class _Pick(torch.autograd.Function):
     """[tokens, vocabulary], [tokens] -> [tokens]: log-softmax in float32, of which the targets are picked.
 
-    What cross_entropy computes, with one array of the logits' size less in the backward pass: they are what costs.
+    cross_entropy computes the same, but keeps one more array of the logits' size for the backward pass, and such
+    arrays are the greatest part of the memory.
     """
 
     @staticmethod
@@ -226,7 +227,7 @@ def _find_way(model: nn.Module, inner: Any, layout: str) -> Way:
 
 
 def _closed(model: nn.Module, inner: Any) -> str:
-    """Why nothing but a model's own forward can be run."""
+    """The reason why nothing but a model's own forward can be run; "" if there is none."""
     if hasattr(model, "_orig_mod"):
         return "it is compiled, and its forward fixed"
     if not hasattr(inner, "get_output_embeddings") or learns_a_prompt(model):
@@ -235,7 +236,7 @@ def _closed(model: nn.Module, inner: Any) -> str:
 
 
 def _obstacle(inner: Any) -> str:
-    """What is known to be in the way of a shared prompt, without trying."""
+    """The obstacle to a shared prompt that is known without trying; "" if there is none."""
     config = getattr(inner, "config", None)
     implementation = getattr(config, "_attn_implementation", None)
     foreign = set(getattr(config, "layer_types", None) or []) - KINDS_OF_LAYERS
@@ -264,7 +265,7 @@ def _trial(config: Any) -> list[TokenizedList]:
 
 @torch.no_grad()
 def _tried(model: nn.Module, inner: Any, way: Way) -> str:
-    """What is wrong with a way of scoring a model, beside its own logits, on small lists; "" if nothing is."""
+    """The fault of a way of scoring a model, beside the model's own logits, on small lists; "" if there is none."""
     if any(hasattr(parameter, "ds_id") for parameter in inner.parameters()):
         return ""  # sharded by ZeRO-3, and not to be run outside its engine
     device = next(inner.parameters()).device
@@ -287,7 +288,7 @@ def _tried(model: nn.Module, inner: Any, way: Way) -> str:
 
 
 def _one_by_one(model: nn.Module, tokens: TokenizedList, device: torch.device) -> list[Tensor]:
-    """What a model says itself: each response alone, without padding, positions or masks of ours."""
+    """The model's own log-probabilities: each response alone, without padding, positions or masks of ours."""
     scores = []
     for response in tokens.completion_ids:
         ids = torch.tensor([tokens.prompt_ids + response], device=device)

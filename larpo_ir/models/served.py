@@ -13,10 +13,9 @@ import asyncio
 import json
 import math
 import os
-import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -28,6 +27,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from larpo_ir.data.prompts import asked_in
+from larpo_ir.models import response_cache
 from larpo_ir.models.prompting import Prompting
 from larpo_ir.models.responses import Drawn, ResponseGenerator, options_of_all
 
@@ -171,7 +171,7 @@ class OpenAIGenerator(ResponseGenerator):
         from anyio.from_thread import start_blocking_portal
 
         num_draws = Counter(request.key for request in requests)
-        cached = {} if self.cache is None else _read_cache(Path(self.cache))
+        cached = {} if self.cache is None else response_cache.read(Path(self.cache))
         answers = {key: cached[key] for key in num_draws if key in cached}
         waiting = deque({request.key: request for request in requests if request.key not in answers}.values())
         found = sum(num_draws[key] for key in answers)
@@ -179,7 +179,7 @@ class OpenAIGenerator(ResponseGenerator):
 
             def keep(request: _Request, response: Drawn) -> None:
                 if self.cache is not None:
-                    _append_to_cache(Path(self.cache), request.key, response)
+                    response_cache.append(Path(self.cache), request.key, response)
                 answers[request.key] = response
                 bar.update(num_draws[request.key])
 
@@ -339,7 +339,7 @@ def _response_of(answer: Any, request: _Request) -> Drawn:
 
 
 def _message_of(error: Any) -> str:
-    """What a server says is wrong, in one line; servers differ in where they say it."""
+    """The complaint of a server, in one line; servers differ in the place where they put it."""
     body = error.body
     if isinstance(body, Mapping):
         body = body.get("message") or body.get("detail") or body
@@ -349,41 +349,3 @@ def _message_of(error: Any) -> str:
 def _one_line(what: Any) -> str:
     line = " ".join(str(what).split()) or type(what).__name__
     return line if len(line) <= 300 else f"{line[:300]}…"
-
-
-# The cache: a JSON object per line, {"key": …, "text": …, …}
-
-_APPENDING = threading.Lock()
-_LINE_START = '{"key": "'
-
-
-def _append_to_cache(path: Path, key: str, response: Drawn) -> None:
-    line = json.dumps({"key": key, **asdict(response)}).encode() + b"\n"
-    with _APPENDING, path.open("a+b") as file:
-        if file.tell() and file.seek(-1, os.SEEK_END) and file.read(1) != b"\n":
-            line = b"\n" + line  # behind a torn line
-        file.write(line)
-
-
-def _read_cache(path: Path) -> dict[str, Drawn]:
-    """Responses by key. Lines that a crash has cut short are passed over; a file of another kind is refused."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.open("ab").close()  # better to know now than after the first response that it cannot be written
-    responses = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").split("\n"), start=1):
-        try:
-            if line:
-                key, response = _parse_cached(line)
-                responses[key] = response
-        except (AttributeError, LookupError, TypeError, json.JSONDecodeError) as error:
-            torn = isinstance(error, json.JSONDecodeError) and line.startswith(_LINE_START[: len(line)])
-            if not torn:
-                raise ValueError(
-                    f"{path}:{number}: not a response that a generator has cached; name another file as cache"
-                ) from None
-    return responses
-
-
-def _parse_cached(line: str) -> tuple[str, Drawn]:
-    fields = json.loads(line)
-    return fields.pop("key"), Drawn(**fields)

@@ -71,7 +71,7 @@ class LogProb(Reranker):
         return logprobs
 
     def _asked(self, results: pd.DataFrame) -> list[Any]:
-        """What a row's `prompt` says was read; where it says nothing, what the model is asked for the query."""
+        """The prompt of each row; for a row without one, the prompt that the generator makes of the query."""
         asked = asked_in(results)
         if "prompt" not in results:
             return [self._generator.prompt(query) for query in asked]

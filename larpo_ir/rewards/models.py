@@ -222,7 +222,7 @@ class RewardModel(Reranker):
                 self.scorer.rendered(item, f"query {qid}")
 
     def input_of(self, prompt: str | Messages, text: str) -> str | Messages:
-        """What the model reads of a response: by `template`, else as a chat, else the two texts and the EOS token."""
+        """The model's input for a response: by `template`, else as a chat, else the two texts and the EOS token."""
         if self.template is not None:
             return self.template(as_text(prompt), text)
         if self.tokenizer.chat_template is not None:

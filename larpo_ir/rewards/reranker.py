@@ -1,4 +1,4 @@
-"""What all rewards share: a reranker turns a frame of candidates into one score per row."""
+"""The base of all rewards: a reranker turns a frame of candidates into one score per row."""
 
 from __future__ import annotations
 
