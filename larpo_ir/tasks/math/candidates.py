@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from larpo_ir.tasks.math.answers import Quantity, Reading
-from larpo_ir.tasks.math.boxes import beside
 from larpo_ir.tasks.math.dollars import Span
 from larpo_ir.tasks.math.phrases import group
 from larpo_ir.tasks.math.reading import read
 from larpo_ir.tasks.math.tokens import tokens
+from larpo_ir.tasks.math.unit_words import beside
 
 _NUMERAL = r"(?:[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)(?:\.[0-9]++)?|\.[0-9]++"
 _SPACED_NUMERAL = (

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from larpo_ir.tasks.math.boxes import MAX_LENGTH, beside
+from larpo_ir.tasks.math.bases import NUMBER_WORDS
+from larpo_ir.tasks.math.boxes import MAX_LENGTH
 from larpo_ir.tasks.math.dollars import Span, formulas
 from larpo_ir.tasks.math.prose import is_label, sentences
-from larpo_ir.tasks.math.quantities import NUMBER_WORDS
 from larpo_ir.tasks.math.sentences import Found, leads, value_of
+from larpo_ir.tasks.math.unit_words import beside
 
 MAX_SENTENCES = 200  # from the end, in which a conclusion is looked for
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from larpo_ir.tasks.math.answers import Answer, Named, Quantity, Region, Unordered, split
+from larpo_ir.tasks.math.answers import Answer, Named, Quantity, Region, Unordered
+from larpo_ir.tasks.math.brackets import split
 from larpo_ir.tasks.math.expressions import Num, Product, Sum
 from larpo_ir.tasks.math.regions import intersection, union
 from larpo_ir.tasks.math.tokens import Token

@@ -2,7 +2,8 @@ r"""Matrices and vectors: `\frac{1}{2} \begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatr
 
 from __future__ import annotations
 
-from larpo_ir.tasks.math.answers import MAX_ITEMS, Answer, Matrix, Reading, split, wrapped
+from larpo_ir.tasks.math.answers import MAX_ITEMS, Answer, Matrix, Reading
+from larpo_ir.tasks.math.brackets import split, wrapped
 from larpo_ir.tasks.math.expressions import Node, Product
 from larpo_ir.tasks.math.parser import parse
 from larpo_ir.tasks.math.tokens import Token, Unreadable

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from larpo_ir.tasks.math.boxes import beside
 from larpo_ir.tasks.math.dollars import Span, formulas
+from larpo_ir.tasks.math.unit_words import beside
 
 _ALIGNED = re.compile(r"\\(?:begin|end)\{(?:align|aligned|gather|gathered|split|alignedat|equation)\*?\}")
 _LINE_END = re.compile(r"\\\\(?:\[[^\]]*\])?")
@@ -37,8 +37,6 @@ def last_line(formula: str) -> str:
     if "\\\\" not in inside or "\\begin" in inside:
         return inside
     chains = _chains(inside)
-    if not chains:
-        return inside
     solved = all(_SOLVED.fullmatch(chain) for chain in chains) and len({c[0] for c in chains}) == len(chains)
     return ", ".join(re.sub(r"\s+", " ", chain) for chain in (chains if solved else chains[-1:]))
 

@@ -10,21 +10,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from larpo_ir.tasks.math import lists, sets
-from larpo_ir.tasks.math.answers import (
-    MAX_ITEMS,
-    Answer,
-    Named,
-    Ordered,
-    Reading,
-    Region,
-    Unordered,
-    split,
-    wrapped,
-)
+from larpo_ir.tasks.math.answers import MAX_ITEMS, Answer, Named, Ordered, Reading, Region, Unordered
+from larpo_ir.tasks.math.bases import based
+from larpo_ir.tasks.math.brackets import split, wrapped
+from larpo_ir.tasks.math.clocks import clock
 from larpo_ir.tasks.math.matrices import matrix
-from larpo_ir.tasks.math.quantities import based, clock, quantity
+from larpo_ir.tasks.math.naming import name_of
+from larpo_ir.tasks.math.quantities import quantity
 from larpo_ir.tasks.math.regions import as_region
-from larpo_ir.tasks.math.relations import agree, compared, equation_of, name_of, names_of
+from larpo_ir.tasks.math.relations import agree, compared, equation_of, names_of
 from larpo_ir.tasks.math.tokens import Token, Unreadable
 from larpo_ir.tasks.math.trimming import bare, has_matrix, ungrouped
 from larpo_ir.tasks.math.wording import exception, in_words

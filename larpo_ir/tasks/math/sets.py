@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from larpo_ir.tasks.math import values
-from larpo_ir.tasks.math.answers import Region, split
+from larpo_ir.tasks.math.answers import Region
+from larpo_ir.tasks.math.brackets import split
 from larpo_ir.tasks.math.regions import intersection, union
 from larpo_ir.tasks.math.tokens import Token
 

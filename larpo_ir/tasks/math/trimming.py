@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import dropwhile
 
-from larpo_ir.tasks.math.answers import wrapped
+from larpo_ir.tasks.math.brackets import wrapped
 from larpo_ir.tasks.math.tokens import Token
 
 MAX_ROUNDS = 10  # one thing may surround another

@@ -7,8 +7,8 @@ from fractions import Fraction
 
 from larpo_ir.tasks.math import units
 from larpo_ir.tasks.math.answers import Answer, Quantity, Reading, Region, Text
+from larpo_ir.tasks.math.bases import NUMBER_WORDS
 from larpo_ir.tasks.math.expressions import Name, Num, negative
-from larpo_ir.tasks.math.quantities import NUMBER_WORDS
 from larpo_ir.tasks.math.regions import everything
 from larpo_ir.tasks.math.tokens import Token
 
