@@ -15,7 +15,8 @@ from larpo_ir.losses import get_loss
 from retrieval_bridge.retrieval.reranker import CrossEncoderReranker
 from retrieval_bridge.retrieval.sparse import BM25
 from retrieval_bridge.training.cross_encoder import LISTWISE, ListLoss, binary, train_cross_encoder
-from tests.bridge.small import PASSAGES, TOPICS, SmallCollection, make_cross_encoder
+from tests.bridge.small import PASSAGES, TOPICS, SmallCollection
+from tests.bridge.small import make_cross_encoder as make_model
 
 FRUIT = {"apple": "red", "pear": "green", "plum": "blue"}
 LISTS = Dataset.from_list(
@@ -32,7 +33,7 @@ TRAINING = {"epochs": 25, "learning_rate": 5e-3, "batch_size": 3, "disable_tqdm"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A BERT of one layer whose words are those of the small collection."""
-    return make_cross_encoder(tmp_path_factory.mktemp("model"))
+    return make_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
@@ -168,7 +169,7 @@ def test_minilm_starts_with_a_new_head_of_its_seed():
 
 def test_models_that_are_no_rerankers(tmp_path):
     with pytest.raises(ValueError, match=r"needs a cross-encoder with one label, .* has 3"):
-        CrossEncoderReranker(make_cross_encoder(tmp_path, num_labels=3))
+        CrossEncoderReranker(make_model(tmp_path, num_labels=3))
     with pytest.raises(ValueError, match=r"no cross-encoder .*nothing'[^\n]*minilm$"):
         CrossEncoderReranker(tmp_path / "nothing")
 
