@@ -35,19 +35,17 @@ def plain_output() -> None:
 def quiet_libraries(progress: bool) -> None:
     """Errors alone from transformers, and no progress bars of transformers, datasets and the hub without `progress`.
 
-    A library that is not loaded yet will read the environment, so that a command which needs none of them loads none.
+    A library that is not loaded yet will read the environment, so that a command which needs none of them stays quick.
     """
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"
     if not progress:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    if "transformers" in sys.modules:
-        from transformers.utils import logging as transformers_logging
-
-        transformers_logging.set_verbosity(logging.ERROR)
+    # Libraries that are loaded have read the environment already. None is imported here.
+    transformers, datasets = sys.modules.get("transformers"), sys.modules.get("datasets")
+    if transformers is not None:
+        transformers.utils.logging.set_verbosity_error()
         if not progress:
-            transformers_logging.disable_progress_bar()
-    if "datasets" in sys.modules and not progress:
-        import datasets
-
+            transformers.utils.logging.disable_progress_bar()
+    if datasets is not None and not progress:
         datasets.disable_progress_bars()

@@ -1,4 +1,4 @@
-"""Checks of options: what a file may hold by mistake (null, a text, a mapping) is one line that names the option."""
+"""Checks of options. A value that is there by mistake (null, a text, a mapping) is an error that names the option."""
 
 from __future__ import annotations
 

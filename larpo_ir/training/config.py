@@ -112,7 +112,7 @@ class LarPOConfig(TrainingArguments):
     def __post_init__(self) -> None:
         # Not told that they run on CPUs, transformers takes launched processes that see no accelerator for strangers.
         self.use_cpu = self.use_cpu or (num_processes() > 1 and not torch.accelerator.is_available())
-        super().__post_init__()
+        super().__post_init__()  # type: ignore[no-untyped-call]  # transformers says no types here
         if self.layout not in LAYOUTS:
             raise ValueError(f"unknown layout {self.layout!r}; choose one of {', '.join(LAYOUTS)}")
         if self.torch_compile and self.layout == "shared":
