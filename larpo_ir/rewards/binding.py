@@ -10,9 +10,10 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from inspect import Parameter
+from itertools import product
 from typing import Any
 
-from larpo_ir.rewards.columns import Needs, all_of
+from larpo_ir.rewards.columns import Needs, least
 
 # Columns a parameter may come from, besides the one of its own name.
 ALIASES = {
@@ -120,9 +121,18 @@ def columns_needed(parameters: Sequence[Parameter], given: Sequence[str]) -> Nee
     [['third']]
     """
     missing = _without_column(parameters, given)
-    trials = [missing[guessed:] for guessed in range(len(GUESSED), -1, -1)]
-    needed = next(names for names in trials if not _without_column(parameters, [*given, *names]))
-    return all_of(*([[name] for name in _names(parameter)] for parameter in needed))
+    spellings = [list(dict.fromkeys(names)) for names in product(*map(_names, missing))]
+    enough = [names for names in spellings if not _without_column(parameters, [*given, *names])]
+    return least(_fewest(parameters, given, names) for names in enough)
+
+
+def _fewest(parameters: Sequence[Parameter], given: Sequence[str], columns: list[str]) -> list[str]:
+    """Columns that are enough, without those that can be left out."""
+    for column in columns:
+        rest = [other for other in columns if other != column]
+        if not _without_column(parameters, [*given, *rest]):
+            return _fewest(parameters, given, rest)
+    return columns
 
 
 def _without_column(parameters: Sequence[Parameter], columns: Sequence[str]) -> list[str]:

@@ -66,7 +66,10 @@ class Reranker(pt.Transformer):
     def transform_outputs(self, input_columns: list[str]) -> list[str]:
         """Columns of the results, for PyTerrier's inspection, which needs no data."""
         require_one(self.transform_inputs(), input_columns, self)
-        return [*input_columns, *(column for column in ("score", "rank") if column not in input_columns)]
+        return self._with_score(input_columns)
+
+    def _with_score(self, columns: list[str]) -> list[str]:
+        return list(dict.fromkeys([*columns, "score", "rank"]))
 
 
 def describe(thing: Any) -> str:

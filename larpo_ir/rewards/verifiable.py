@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-import pyterrier as pt
 from numpy.typing import NDArray
 
 from larpo_ir.rewards.binding import Binding, NoColumnError, bind, columns_needed, parameters_of
-from larpo_ir.rewards.columns import Needs, all_of
+from larpo_ir.rewards.columns import Needs, all_of, require_one
 from larpo_ir.rewards.reranker import Reranker, describe
 
 
@@ -75,12 +74,14 @@ class VerifiableReward(Reranker):
 
     def transform_outputs(self, input_columns: list[str]) -> list[str]:
         """As for every reranker; a column that a parameter lacks counts as missing."""
-        outputs = super().transform_outputs(input_columns)
+        require_one([list(self.columns)], input_columns, self)
         try:
             bind(self.name, self._parameters, input_columns)
-        except NoColumnError as error:  # with the column of its first parameter, a second one is not guessed
-            pt.validate.columns(input_columns, includes=error.parameters, context=self)
-        return outputs
+        except NoColumnError as error:
+            require_one(self.transform_inputs(), input_columns, self)
+            # The column of a first parameter is there, so that the second one is not guessed.
+            require_one([error.parameters], input_columns, self)
+        return self._with_score(input_columns)
 
 
 def _place(row: dict[Any, Any]) -> str:
