@@ -61,7 +61,7 @@ lint: .venv/test
 	$(BIN)/lint-imports
 
 docs: .venv/installed  ## pages that are made from the code: docs/configuration.md
-	$(BIN)/python -m larpo_ir.cli.reference
+	$(BIN)/python docs/configuration.py
 
 clean:
 	rm -rf .venv runs build dist *.egg-info

@@ -299,3 +299,8 @@ def test_no_text_raises():
         for response in (f"\\boxed{{{answer}}}", f"The answer is ${answer}$.", f"So it is {answer}."):
             assert is_correct(response, "\\sqrt{17}") is False
             assert is_correct(response, f"\\sqrt{{17}} {answer}") in (True, False)
+
+
+def test_nested_equations_take_no_longer_a_level() -> None:
+    """Each level was read twice: 30 levels would have taken days."""
+    assert is_correct(r"\boxed{" + "x=(" * 60 + "5" + ")" * 60 + "}", "5")
