@@ -7,27 +7,15 @@ rewards keep the order of retrieval (see `larpo_ir.data.results`). A missing rew
 A judge compares a response with a reference to the same query, see `larpo_ir.rewards.judges`.
 """
 
-from larpo_ir.rewards.ensemble import RewardEnsemble
-from larpo_ir.rewards.judges import Judge, RecordedJudge, RewardJudge, ServedJudge
-from larpo_ir.rewards.logprob import LogProb
-from larpo_ir.rewards.models import RewardModel
-from larpo_ir.rewards.pairwise import PairwiseRewardModel
-from larpo_ir.rewards.refine import Refine
-from larpo_ir.rewards.reranker import Reranker
-from larpo_ir.rewards.verifiable import VerifiableReward
-from larpo_ir.rewards.votes import MajorityVote
-
-__all__ = [
-    "Judge",
-    "LogProb",
-    "MajorityVote",
-    "PairwiseRewardModel",
-    "RecordedJudge",
-    "Refine",
-    "Reranker",
-    "RewardEnsemble",
-    "RewardJudge",
-    "RewardModel",
-    "ServedJudge",
-    "VerifiableReward",
-]
+from larpo_ir.rewards.ensemble import RewardEnsemble as RewardEnsemble
+from larpo_ir.rewards.judges import Judge as Judge
+from larpo_ir.rewards.judges import RecordedJudge as RecordedJudge
+from larpo_ir.rewards.judges import RewardJudge as RewardJudge
+from larpo_ir.rewards.judges import ServedJudge as ServedJudge
+from larpo_ir.rewards.logprob import LogProb as LogProb
+from larpo_ir.rewards.models import RewardModel as RewardModel
+from larpo_ir.rewards.pairwise import PairwiseRewardModel as PairwiseRewardModel
+from larpo_ir.rewards.refine import Refine as Refine
+from larpo_ir.rewards.reranker import Reranker as Reranker
+from larpo_ir.rewards.verifiable import VerifiableReward as VerifiableReward
+from larpo_ir.rewards.votes import MajorityVote as MajorityVote

@@ -17,7 +17,7 @@ import pytest
 from datasets import load_from_disk
 
 import larpo_ir.models.frames
-import larpo_ir.models.generators
+import larpo_ir.models.decoding
 import larpo_ir.rewards.models
 import larpo_ir.training.trainer
 from larpo_ir import (
@@ -74,7 +74,7 @@ def length(text: str) -> float:
 def seen(monkeypatch) -> dict[str, set[tuple[int, ...]]]:
     """The token ids of prompts that each part has read."""
     read: dict[str, set[tuple[int, ...]]] = defaultdict(set)
-    decode, encode = larpo_ir.models.generators.decode, larpo_ir.rewards.models.SequenceScorer.encode
+    decode, encode = larpo_ir.models.decoding.decode, larpo_ir.rewards.models.SequenceScorer.encode
     fixed, tokenized = larpo_ir.training.reference.fixed_logprobs, larpo_ir.training.trainer.tokenize_dataset
 
     def decoding(model, prompts, *arguments, **options):
@@ -95,7 +95,7 @@ def seen(monkeypatch) -> dict[str, set[tuple[int, ...]]]:
         read["trainer"] |= set(map(tuple, dataset["prompt_ids"]))
         return dataset
 
-    monkeypatch.setattr(larpo_ir.models.generators, "decode", decoding)
+    monkeypatch.setattr(larpo_ir.models.decoding, "decode", decoding)
     monkeypatch.setattr(larpo_ir.rewards.models.SequenceScorer, "encode", encoding)
     monkeypatch.setattr(larpo_ir.training.reference, "fixed_logprobs", scoring)
     monkeypatch.setattr(larpo_ir.training.trainer, "fixed_logprobs", scoring)
