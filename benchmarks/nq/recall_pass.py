@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from larpo_ir.data.files import write_atomically
+from larpo_ir.data.files import whole_file, write_atomically
 from larpo_ir.evaluation.figures import Panel, curves_figure, save_figure
 from larpo_ir.evaluation.measures import evaluate_per_query, judge
 from larpo_ir.evaluation.significance import compare, holm
@@ -118,12 +118,11 @@ def language_model(output: Path, seed: int) -> tuple[Passes, Passes]:
 
 
 def _kept(path: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """What a Parquet file holds; without the file, it is made first."""
+    """The frame in a Parquet file, which is made first unless it is there."""
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        filling = path.with_name(f".{path.name}")
-        make().to_parquet(filling)
-        filling.rename(path)
+        frame = make()
+        with whole_file(path) as writing:
+            frame.to_parquet(writing)
     return pd.read_parquet(path)
 
 
@@ -147,7 +146,7 @@ def choose(tried: Passes) -> tuple[float, float]:
 def crossing(lead: ArrayLike, ns: Sequence[int]) -> float:
     """The N from which on the second of two curves is ahead, when the first is at the smallest N; otherwise NaN.
 
-    `lead`: second minus first at each of `ns`, ascending; between them it is linear in log N. Where the order
+    `lead`: second minus first at each of `ns`, ascending; between them it is linear in log N. If the order
     changes more than once, the last change counts.
 
     >>> crossing([-0.1, 0.1], [1, 4]), crossing([-0.1, -0.2, 0.2], [1, 4, 16]), crossing([0.1, 0.2], [1, 4])
@@ -163,7 +162,7 @@ def crossing(lead: ArrayLike, ns: Sequence[int]) -> float:
 
 @dataclass(frozen=True)
 class Crossing:
-    """Where two mean curves cross (`at`, NaN: nowhere), and what resampling the queries makes of it.
+    """The N at which two mean curves cross (`at`, NaN: nowhere), and its spread over resamples of the queries.
 
     `share` of the resamples cross; `low` and `high` are the 2.5 % and 97.5 % quantiles of where these do.
     """

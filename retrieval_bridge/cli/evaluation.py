@@ -23,11 +23,11 @@ def evaluate(
     Args:
         collection: a folder or an ir_datasets id
         split: which of its topics
-        systems: what to evaluate: bm25 (the default), pyserini, an encoder, or a pipeline like "bm25 % 100 >> FOLDER"
+        systems: bm25 (the default), pyserini, an encoder, or a pipeline like "bm25 % 100 >> FOLDER"
         runs: TREC runs to evaluate
         measures: names as ir_measures knows them
         index: root folder of the indexes, made there unless they are
-        output: where runs, per-query values, table and figure go; systems without files of their own (bm25, minilm)
+        output: folder of runs, per-query values, table and figure; systems without files of their own (bm25, minilm)
             that are there already are not measured again
         options: of each system, by its name
     """
@@ -70,8 +70,8 @@ def compare(
     Args:
         collection: a folder or an ir_datasets id
         losses: names that larpo-ir losses prints
-        lists: what is mined, left out and graded
-        encoder: where to start; one with head-room shows differences
+        lists: how lists are mined, filtered, graded and chosen
+        encoder: the start of every training; an encoder with head-room shows differences
         seeds: so many, from 0
         temperature: τ in s = sim/τ
         train: split to learn from
@@ -80,7 +80,7 @@ def compare(
         index: root folder of the indexes, made there unless they are
         measures: names as ir_measures knows them
         training: arguments of SentenceTransformerTrainingArguments; by default 3 epochs at 2e-3, for static-minilm
-        output: where runs, per-query values, tables and figure go; what is there already is not trained again
+        output: folder of runs, per-query values, tables and figure; conditions that are there are not trained again
     """
     from larpo_ir.evaluation.tables import markdown_table
     from retrieval_bridge.collections import load_collection

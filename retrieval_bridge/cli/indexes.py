@@ -18,7 +18,7 @@ def make_index(
     Args:
         collection: a folder (BEIR, DPR, Tevatron, TREC) or an ir_datasets id
         index: root folder of the indexes; the passages lie there once, beside every index
-        systems: what to index for: bm25 (the default), pyserini, and encoders (minilm, a folder, a name on the hub)
+        systems: each gets an index: bm25 (the default), pyserini, encoders (minilm, a folder, a name on the hub)
         options: of the system: k1, b; or index (a FAISS factory string), query_prefix, passage_prefix, shard_size, …
     """
     from retrieval_bridge.collections import load_collection
@@ -47,8 +47,8 @@ def search(
 
     Args:
         collection: a folder or an ir_datasets id
-        output: where the run goes; what it was made from goes beside it
-        system_name: what searches: bm25, pyserini, an encoder, or a pipeline like "bm25 % 100 >> FOLDER"
+        output: file of the run; a record of what it was made from goes beside it
+        system_name: system that searches: bm25, pyserini, an encoder, or a pipeline like "bm25 % 100 >> FOLDER"
         split: which of the collection's topics
         topics: instead of a split: a file of topics, JSON Lines or Parquet with qid and query
         index: root folder of the indexes, made there unless they are; without it they are made for this search
@@ -83,10 +83,10 @@ def rerank(
     """Rerank a TREC run with a cross-encoder.
 
     Args:
-        collection: a folder or an ir_datasets id: where texts and topics are
+        collection: a folder or an ir_datasets id, with the texts and topics
         results: a TREC run
         model: a cross-encoder, a folder or a name on the hub
-        output: where the reranked run goes
+        output: file of the reranked run
         split: which of the collection's topics
         depth: rerank so many results of each query
     """

@@ -26,15 +26,15 @@ def mine_negatives(
     training_lists: str | None = None,
     seed: int = 0,
 ) -> None:
-    """Mine negatives, and write them; what is there already is kept, if it was made from the same.
+    """Mine negatives, and write them; files that are there already are kept, if they were made from the same.
 
     Args:
         collection: a folder or an ir_datasets id
-        output: where the negatives go: .tsv, .jsonl, or a TREC run
-        lists: what is mined, left out and graded
+        output: file of the negatives: .tsv, .jsonl, or a TREC run
+        lists: how lists are mined, filtered, graded and chosen
         split: which of the collection's topics
         index: root folder of the indexes, made there unless they are
-        training_lists: also choose lists from them and write those as JSON Lines (prompt, completions, scores)
+        training_lists: also choose lists from them and write those as JSON Lines (prompt, completions, relevance)
         seed: of the choice
     """
     from larpo_ir.data.files import whole_file
@@ -86,9 +86,9 @@ def train(
 
     Args:
         collection: a folder or an ir_datasets id
-        output: where the encoder goes; what it was made from goes beside it
-        lists: what is mined, left out and graded
-        encoder: where to start: minilm, static-minilm, a folder, a name on the hub
+        output: folder of the encoder; a record of what it was made from goes beside it
+        lists: how lists are mined, filtered, graded and chosen
+        encoder: the start: minilm, static-minilm, a folder, a name on the hub
         loss: any loss that larpo-ir losses prints
         temperature: τ in s = sim/τ
         reference: train LarPO's implicit reward against this encoder; start is the one to start from
@@ -147,9 +147,9 @@ def train_reranker(
 
     Args:
         collection: a folder or an ir_datasets id
-        output: where the cross-encoder goes; what it was made from goes beside it
-        lists: what is mined, left out and graded
-        model: where to start: minilm, a folder, a name on the hub
+        output: folder of the cross-encoder; a record of what it was made from goes beside it
+        lists: how lists are mined, filtered, graded and chosen
+        model: the start: minilm, a folder, a name on the hub
         loss: binary, a listwise loss of sentence-transformers, or a loss that larpo-ir losses prints
         training_lists: a file of ranked lists, instead of mining
         split: which of the collection's topics to learn from
@@ -193,8 +193,8 @@ def align(
     Args:
         collection: a folder or an ir_datasets id
         retriever: settings of the loop
-        lists: what is left out and graded (filters and grades alone)
-        encoder: where to start
+        lists: how candidates are filtered and graded; nothing else of it is used
+        encoder: the start
         split: topics to learn from
         evaluate: topics to measure on
     """
@@ -221,7 +221,7 @@ def _extra(training: dict[str, Any] | None) -> dict[str, Any]:
 def _training_lists(
     collection: str, lists: ListConfig, path: str | None, split: str, index: str | None, seed: int
 ) -> tuple[Callable[[], Dataset], Any]:
-    """Training lists, read or mined when they are asked for, and what they are made from."""
+    """Training lists, read or mined when they are asked for, and a description of their origin."""
     from larpo_ir.data.lists import read_lists
     from larpo_ir.provenance.identity import identity
     from retrieval_bridge.collections import load_collection

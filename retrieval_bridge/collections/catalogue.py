@@ -16,7 +16,7 @@ from retrieval_bridge.collections.paths import stamps_of
 
 
 class IRDatasetsCollection(Collection):
-    """A data set of the `ir_datasets` catalogue, which downloads what it needs when it is first read.
+    """A data set of the `ir_datasets` catalogue, which downloads its files when it is first read.
 
     Its only split is the data set itself if it has queries and qrels; otherwise its splits are the data sets below
     it that have queries, or itself if there are none.

@@ -1,6 +1,7 @@
 """Fields of a row: ids, passages, answers, read and checked.
 
-These functions raise a one-line `ValueError` for what they cannot read. It begins with `where`, the place of the row.
+These functions raise a one-line `ValueError` for a value that they cannot read. It begins with `where`, the place of
+the row.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class DenseRetriever(Retriever):
             inner product.
         path: root folder: passages in `path/passages`, the index in `path/dense-NAME`. None: the folder in which the
             passages lie, which is temporary unless they were built elsewhere.
-        name: of the index's folder; by default it says what the index is: the encoder's name, the beginning of its
+        name: of the index's folder; by default it describes the index: the encoder's name, the beginning of its
             fingerprint and, unless it is `Flat`, the factory string, so that no index is in another's way.
         embeddings: the passages' vectors, by place, instead of encoding: an array [passages, dimension] or a `.npy`
             file. They are taken as they are, so normalise them if the score is to be a cosine.
@@ -230,7 +230,7 @@ class DenseRetriever(Retriever):
 
 
 def _as_encoder(encoder: EncoderLike | None) -> Encoder | None:
-    # A subclass stays what it is.
+    # An object of a subclass stays of that subclass.
     return encoder if encoder is None or isinstance(encoder, Encoder) else Encoder(encoder)
 
 

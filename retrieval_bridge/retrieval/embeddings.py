@@ -69,7 +69,7 @@ def _is_whole(path: Path, shape: tuple[int, int]) -> bool:
     try:
         vectors = np.load(path, mmap_mode="r")
         return bool(vectors.shape == shape and vectors.dtype == np.float32)
-    except Exception:  # NumPy's, of its header, of zip files: what cannot be read is encoded again
+    except Exception:  # NumPy's, of its header, of zip files: a shard that cannot be read is encoded again
         return False
 
 

@@ -24,7 +24,7 @@ INSTALL = "pip install 'larpo_ir[pyserini]'"
 VECTOR = "jdk.incubator.vector"
 # Pyserini's import sets the last two: BLAS loaded later would run on one thread.
 TOUCHED = ("JAVA_HOME", "JVM_PATH", "OPENAI_API_KEY", "OPENBLAS_NUM_THREADS", "KMP_DUPLICATE_LIB_OK")
-JAVA_BLANKS = "".join(map(chr, range(33)))  # what String.trim() takes away
+JAVA_BLANKS = "".join(map(chr, range(33)))  # String.trim() takes these away
 PASSAGES_AT_ONCE, QUERIES_AT_ONCE = 10_000, 1_000
 
 

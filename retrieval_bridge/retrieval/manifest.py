@@ -1,4 +1,4 @@
-"""The manifest beside every index: `index.json` says what the index is, and seals its files as they were written."""
+"""The manifest beside every index: `index.json` describes the index, and seals its files as they were written."""
 
 from __future__ import annotations
 

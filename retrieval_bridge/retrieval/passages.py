@@ -137,7 +137,7 @@ class Passages:
         return passages
 
     def _verify(self) -> None:
-        """Raise `ValueError` unless the content is what the fingerprint names."""
+        """Raise `ValueError` unless the fingerprint is that of the content."""
         self.dataset.data.table.validate(full=True)
         content = Fingerprint()
         for passage in self:

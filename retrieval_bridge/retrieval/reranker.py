@@ -28,7 +28,7 @@ class CrossEncoderReranker(Reranker):
         model: a `CrossEncoder`, a folder, a name on the hub, or `"minilm"`: all-MiniLM-L6-v2 with a new head, from
             which to train.
         batch_size: pairs that are read at once.
-        max_length: tokens to which pairs are cut, from now on; None is what the model says.
+        max_length: tokens to which pairs are cut, from now on; None leaves the model's own.
         bf16: compute in bfloat16, but for the head: on a CPU with AMX 3 times as fast, for nearly the same ranking.
         name: in tables of results.
 
@@ -51,7 +51,7 @@ class CrossEncoderReranker(Reranker):
             raise ValueError(f"{self.name}: batch_size is {batch_size}; it must be at least 1")
         self.model = load_cross_encoder(model, max_length)
         self.batch_size, self.bf16 = batch_size, bf16
-        # beside the weights, what a run's identity (`larpo_ir.provenance.identity`) needs to know of the model
+        # part of a run's identity (`larpo_ir.provenance.identity`), beside the weights
         self.tokens, self.max_length = tokens_of(self.model), self.model.max_seq_length
         if bf16:
             # Logits of 8 bits would tie.

@@ -128,7 +128,7 @@ class BM25(Retriever):
     case, without possessive 's, Lucene's 33 stop words and suffixes (Porter). Lucene differs in this: it cuts Chinese
     and Japanese into characters, leaves words of two letters whole, stems -logy and -bly further, does not count
     passages without words in N and avgdl, stores |d| in one byte (exact below 40), rounds scores to 4 decimals and
-    lowers what ties by 1e-6 each.
+    lowers scores that tie by 1e-6 each.
 
     Only passages that share a word with the query are found: none for a query of stop words. Equal scores are ordered
     by place in the collection.

@@ -94,7 +94,7 @@ def train_cross_encoder(
         epochs, learning_rate, seed: of the training; the seed also draws a new head. The learning rate is MiniLM's:
             larger models want a smaller one.
         batch_size: lists in a step.
-        max_length: tokens to which pairs are cut, also afterwards; None is what the model says.
+        max_length: tokens to which pairs are cut, also afterwards; None leaves the model's own.
         output_dir: checkpoints and logs; None keeps none. The model is the caller's to save (`save_pretrained`).
         training: further arguments of `CrossEncoderTrainingArguments`, such as bf16=True or
             learning_rate_mapping={"classifier": 1e-3} for the head.

@@ -45,7 +45,7 @@ def mine(
     collection: Collection | Passages | str | os.PathLike[str],
     sources: Mapping[str, pt.Transformer],
 ) -> pd.DataFrame:
-    """Candidates of every topic that has a relevant passage: its judged passages, and what each source retrieves.
+    """Candidates of every topic that has a relevant passage: its judged passages, and each source's results.
 
     Args:
         topics: `qid, query` and maybe `answers`, which are kept.

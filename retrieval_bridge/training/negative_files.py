@@ -24,7 +24,7 @@ def read_negatives(path: str | os.PathLike[str]) -> pd.DataFrame:
     * `.jsonl`: `{"qid": …, "docnos": […]}`;
     * any other name: a TREC run (`larpo_ir.data.trec`);
 
-    each maybe as `.gz`. Blank lines are skipped. Raises `ValueError` with file and line for what is none of them.
+    each maybe as `.gz`. Blank lines are skipped. Raises `ValueError` with file and line for anything else.
     """
     path = Path(path)
     if bare(path).suffix not in LISTED:
