@@ -33,9 +33,9 @@ def plain_output() -> None:
 
 
 def quiet_libraries(progress: bool) -> None:
-    """Errors alone from transformers, and no progress bars of transformers, datasets and the hub without `progress`.
+    """Let transformers show errors alone; without `progress`, switch off the bars of it, of datasets and of the hub.
 
-    A library that is not loaded yet will read the environment, so that a command which needs none of them stays quick.
+    A library that is not loaded yet will read the environment. So a command that needs none of them stays quick.
     """
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"
     if not progress:
