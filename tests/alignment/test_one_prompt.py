@@ -19,7 +19,7 @@ from datasets import load_from_disk
 import larpo_ir.models.frames
 import larpo_ir.models.decoding
 import larpo_ir.rewards.models
-import larpo_ir.training.trainer
+import larpo_ir.training.trainer_reference
 from larpo_ir import (
     AlignConfig,
     CandidatePool,
@@ -98,7 +98,7 @@ def seen(monkeypatch) -> dict[str, set[tuple[int, ...]]]:
     monkeypatch.setattr(larpo_ir.models.decoding, "decode", decoding)
     monkeypatch.setattr(larpo_ir.rewards.models.SequenceScorer, "encode", encoding)
     monkeypatch.setattr(larpo_ir.training.reference, "fixed_logprobs", scoring)
-    monkeypatch.setattr(larpo_ir.training.trainer, "fixed_logprobs", scoring)
+    monkeypatch.setattr(larpo_ir.training.trainer_reference, "fixed_logprobs", scoring)
     monkeypatch.setattr(larpo_ir.training.trainer, "tokenize_dataset", tokenizing)
     return read
 
