@@ -9,22 +9,15 @@ problems, sampled at two temperatures that were chosen on other held-out problem
 from __future__ import annotations
 
 import argparse
-import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 
-from larpo_ir.data.files import whole_file, write_atomically
-from larpo_ir.evaluation.figures import Panel, curves_figure, save_figure
+from benchmarks.nq.recall_pass_tables import REPORTED, TRIED, Passes, write
+from larpo_ir.data.files import whole_file
 from larpo_ir.evaluation.measures import evaluate_per_query, judge
-from larpo_ir.evaluation.significance import compare, holm
-from larpo_ir.evaluation.tables import curve, interval, markdown_table
 from larpo_ir.evaluation.workers import one_thread
 from larpo_ir.provenance.run_directory import RunDirectory
 from retrieval_bridge.collections.collection import Collection, digest_of
@@ -37,16 +30,7 @@ NS = (1, 2, 4, 8, 16, 32, 64)
 SPLIT = "dev"
 SYSTEMS = ("static-minilm", "bm25", "minilm")
 TEMPERATURES = (0.3, 0.5, 0.7, 1.0, 1.3)
-TRIED = {"problems": 200, "samples": 64}
-"""Held-out problems on which the temperatures are chosen, and samples of each."""
-REPORTED = {"problems": 400, "samples": 128}
-"""Other problems, on which the chosen two are measured: enough to tell 0.995 from 0.960, the gap met at N = 64."""
 BATCH_SIZE = 400
-
-Recalls = Mapping[str, pd.DataFrame]
-"""Per-query values R@N, by system."""
-Passes = Mapping[float, pd.DataFrame]
-"""Per-query values Pass@N, by temperature."""
 
 
 def recall_pass(
@@ -138,177 +122,6 @@ def choose(tried: Passes) -> tuple[float, float]:
     cool = max(temperatures[:-1], key=lambda t: tried[t].iloc[:, 0].mean())
     hot = max((t for t in temperatures if t > cool), key=lambda t: tried[t].iloc[:, -1].mean())
     return cool, hot
-
-
-# --- crossing -----------------------------------------------------------------------------------------------
-
-
-def crossing(lead: ArrayLike, ns: Sequence[int]) -> float:
-    """The N from which on the second of two curves is ahead, when the first is at the smallest N; otherwise NaN.
-
-    `lead`: second minus first at each of `ns`, ascending; between them it is linear in log N. If the order
-    changes more than once, the last change counts.
-
-    >>> crossing([-0.1, 0.1], [1, 4]), crossing([-0.1, -0.2, 0.2], [1, 4, 16]), crossing([0.1, 0.2], [1, 4])
-    (2.0, 8.0, nan)
-    """
-    lead = np.asarray(lead, dtype=float)
-    if lead[0] >= 0 or lead[-1] <= 0:
-        return math.nan
-    last = int(np.flatnonzero(lead <= 0)[-1])
-    share = -lead[last] / (lead[last + 1] - lead[last])
-    return float(ns[last] * (ns[last + 1] / ns[last]) ** share)
-
-
-@dataclass(frozen=True)
-class Crossing:
-    """The N at which two mean curves cross (`at`, NaN: nowhere), and its spread over resamples of the queries.
-
-    `share` of the resamples cross; `low` and `high` are the 2.5 % and 97.5 % quantiles of where these do.
-    """
-
-    at: float
-    low: float
-    high: float
-    share: float
-
-    @classmethod
-    def of(
-        cls, first: pd.DataFrame, second: pd.DataFrame, seed: int = 0, num_resamples: int = 5_000
-    ) -> Crossing:
-        """From two frames of per-query values with the same queries and columns `measure@N`, ascending."""
-        ns = [int(name.split("@")[1]) for name in first]
-        leads = (second.loc[first.index, first.columns] - first).to_numpy()
-        rng = np.random.default_rng(seed)
-        weights = rng.multinomial(len(leads), np.full(len(leads), 1 / len(leads)), size=num_resamples)
-        found = np.array([crossing(lead, ns) for lead in weights @ leads / len(leads)])
-        found = found[~np.isnan(found)]
-        low, high = np.quantile(found, [0.025, 0.975]) if found.size else (math.nan, math.nan)
-        return cls(crossing(leads.mean(axis=0), ns), float(low), float(high), found.size / num_resamples)
-
-
-def ends(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """Paired tests (`larpo_ir.evaluation.significance.compare`) at the smallest and largest N; `p_holm` over both."""
-    columns = [first.columns[0], first.columns[-1]]
-    tests = compare(first[columns], second[columns])
-    return tests.assign(p_holm=holm(tests["p_value"]))
-
-
-# --- what is written ----------------------------------------------------------------------------------------
-
-
-def write(recalls: Recalls, tried: Passes, passes: Passes, output: Path) -> Path:
-    """All files of the study from per-query values: `recall_pass.png`, `recall.csv`, `pass.csv`, `tried.csv`,
-    `significance.csv`, `recall_per_query.parquet`, `pass_per_query.parquet`, and `table.md`, whose path it returns.
-
-    `passes` holds two temperatures, the cooler one first.
-    """
-    (cool, first), (hot, second) = passes.items()
-    recall_curves = {name: curve(values, "R") for name, values in recalls.items()}
-    pass_curves = {t: curve(values, "Pass") for t, values in passes.items()}
-    tried_curves = {t: curve(values, "Pass") for t, values in tried.items()}
-    tests, where = ends(first, second), Crossing.of(first, second)
-
-    output.mkdir(parents=True, exist_ok=True)
-    _stacked(recalls, "system").to_parquet(output / "recall_per_query.parquet")
-    _stacked(passes, "temperature").to_parquet(output / "pass_per_query.parquet")
-    csv = {
-        "recall": _stacked(recall_curves, "system"),
-        "pass": _stacked(pass_curves, "temperature"),
-        "tried": _stacked(tried_curves, "temperature"),
-        "significance": tests.reset_index(),
-    }
-    for name, frame in csv.items():
-        write_atomically(output / f"{name}.csv", frame.to_csv(index=False))
-    save_figure(figure(recall_curves, pass_curves), output / "recall_pass.png")
-
-    chosen_on, measured_on = len(next(iter(tried.values()))), len(first)
-    means = pd.DataFrame({f"T = {t}": points["mean"] for t, points in tried_curves.items()})
-    parts = [
-        "# Recall@N and Pass@N\n",
-        "![Recall@N and Pass@N](recall_pass.png)\n",
-        f"{recall_sentence(recall_curves)} {pass_sentence(cool, hot, tests, where)}\n",
-        "Brackets: 95 % bootstrap intervals over queries.\n",
-        f"Recall@N, {len(next(iter(recalls.values())))} questions:\n",
-        markdown_table(_intervals(recall_curves)),
-        f"Pass@N, {measured_on} held-out problems, {REPORTED['samples']} samples each:\n",
-        markdown_table(_intervals({f"T = {t}": points for t, points in pass_curves.items()})),
-        f"Paired randomisation tests, T = {cool} against T = {hot}, Holm-corrected over the two:\n",
-        markdown_table(_tests_table(tests, cool, hot)),
-        f"The curves cross in {where.share:.1%} of the bootstrap resamples of the problems.\n",
-        f"Temperatures tried, mean Pass@N on {chosen_on} other held-out problems, {TRIED['samples']} samples each. "
-        f"T = {cool} is the best at the smallest N; of the higher ones T = {hot} is the best at the largest N (of "
-        "equals the lower):\n",
-        markdown_table(means.reset_index()),
-    ]
-    return write_atomically(output / "table.md", "\n".join(parts))
-
-
-def figure(recall_curves: Mapping[str, pd.DataFrame], pass_curves: Mapping[float, pd.DataFrame]) -> Any:
-    """The two panels."""
-    passes = {f"T = {t}": points for t, points in pass_curves.items()}
-    return curves_figure(
-        [
-            Panel("retrievers, questions of NQ", recall_curves, "N passages", "Recall@N"),
-            Panel("language model, word problems", passes, "N samples", "Pass@N"),
-        ]
-    )
-
-
-def recall_sentence(curves: Mapping[str, pd.DataFrame]) -> str:
-    """From where to where each system's Recall@N rises."""
-    ranges = [
-        f"{name} from {points['mean'].iloc[0]:.3f} to {points['mean'].iloc[-1]:.3f}"
-        for name, points in curves.items()
-    ]
-    ns = next(iter(curves.values())).index
-    return f"From N = {ns[0]} to {ns[-1]}, Recall@N rises: {', '.join(ranges)}."
-
-
-def pass_sentence(cool: float, hot: float, tests: pd.DataFrame, where: Crossing) -> str:
-    """Whether the curves of the two temperatures cross, and how sure that is."""
-    gaps = [
-        f"{row['difference']:+.3f} at N = {str(name).split('@')[1]} (p {_p(row['p_holm'], '= ')})"
-        for name, row in tests.iterrows()
-    ]
-    gap = f"T = {cool} against T = {hot} is {gaps[0]} and {gaps[1]}"
-    if math.isnan(where.at):
-        return f"The Pass@N curves do not cross: {gap}."
-    if (tests["p_holm"] < 0.05).all():
-        return f"The Pass@N curves cross at N = {where.at:.1f} [{where.low:.1f}, {where.high:.1f}]: {gap}."
-    return f"The means of Pass@N cross at N = {where.at:.1f}, not beyond chance at both ends: {gap}."
-
-
-def _p(value: float, equals: str = "") -> str:
-    return "< 0.001" if value < 0.001 else f"{equals}{value:.3f}"
-
-
-def _stacked(frames: Mapping[Any, pd.DataFrame], name: str) -> pd.DataFrame:
-    """One frame of several, which of them as the column `name` beside their index."""
-    frame = pd.concat(frames, names=[name]).reset_index()
-    index = next(iter(frames.values())).index.name
-    return frame[[index, name, *(column for column in frame if column not in (index, name))]]
-
-
-def _intervals(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """A row per N, a column per curve."""
-    columns = {name: points.apply(interval, axis=1) for name, points in curves.items()}
-    return pd.DataFrame(columns).rename_axis("N").reset_index()
-
-
-def _tests_table(tests: pd.DataFrame, cool: float, hot: float) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "measure": tests.index,
-            f"T = {cool}": tests["system"],
-            f"T = {hot}": tests["baseline"],
-            "difference": tests.apply(
-                lambda row: f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]", axis=1
-            ),
-            "p": tests["p_value"].map(_p),
-            "p (Holm)": tests["p_holm"].map(_p),
-        }
-    )
 
 
 def main() -> None:

@@ -22,9 +22,10 @@ def passages_of(
 ) -> Passages:
     """The passages of a collection on disk under `path/passages`, made unless they are there.
 
-    A string is anything that `load_collection` knows, or a root folder in which passages lie already. Without a `path`
-    they lie in a temporary folder. Raises `ValueError` where other passages lie under `path`, and where `path` is an index
-    itself. The corpus is read to compare them, unless its files are unchanged since they were read.
+    A string is anything that `load_collection` knows, or a root folder in which passages lie already. Without a
+    `path` they lie in a temporary folder. Raises `ValueError` where other passages lie under `path`, and where
+    `path` is an index itself. The corpus is read to compare them, unless its files are unchanged since they were
+    read.
     """
     if isinstance(collection, Passages):
         return collection

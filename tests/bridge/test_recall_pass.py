@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.nq.recall_pass import Crossing, choose, crossing, ends, pass_sentence, recall, write
+from benchmarks.nq.crossing import Crossing, crossing, ends
+from benchmarks.nq.recall_pass import choose, recall
+from benchmarks.nq.recall_pass_tables import pass_sentence, write
 from larpo_ir.evaluation.figures import Panel, curves_figure
 from larpo_ir.evaluation.tables import curve
 from retrieval_bridge.retrieval.collection_passages import passages_of
