@@ -11,9 +11,9 @@ from typing import Any, Literal, cast
 import larpo_ir.training
 from larpo_ir.data.negatives import BestWorst, Sampler, TopBottom, get_sampler
 from larpo_ir.data.options import folder, like_the_default, mapping, number, one_of, whole
+from larpo_ir.data.pool import MEMORIES
 from larpo_ir.data.settings import described, documented
 
-MEMORIES = ("current", "previous", "all")
 REFERENCES = ("behavior", "initial")
 EVALUATED = ("each", "last")
 # The lists of the paper's main table; every other objective compares the best response with the worst.

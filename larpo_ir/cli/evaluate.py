@@ -29,8 +29,8 @@ def evaluate_run(
         seed: of the bootstrap
         task: gsm8k, math, mixeval or alpaca_eval
         data: the task's files: problems, items, or AlpacaEval's reference outputs
-        judge: a class by class_path; mixeval: a generator that reads responses, instead of rules; alpaca_eval: a
-            judge from larpo_ir.rewards.judges
+        judge: a class by class_path; mixeval: a generator that reads a response, instead of rules; alpaca_eval: a
+            judge from larpo_ir.rewards, which compares two responses
     """
     if qrels is not None and task is None:
         _evaluate_against_qrels(results, qrels, measures, output, seed)
