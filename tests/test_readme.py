@@ -61,13 +61,31 @@ def test_the_blocks_of_the_page_on_retrieval_run(tmp_path, monkeypatch, capsys):
     assert session["result"].summary["iteration"].tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "docs/retrieval.md", "docs/design.md", "docs/losses.md", "CONTRIBUTING.md"]
-)
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+PAGES += sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_and_paths_exist(page):
     text = (ROOT / page).read_text()
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (ROOT / page).parent.joinpath(target).exists(), target
+
+
+def test_the_map_is_the_tree():
+    """Every package and every module beside them stands in the map, and everything in the map is there."""
+    block = re.search(r"## Where things are\n\n```\n(.*?)```", README, re.DOTALL)[1]
+    root, there = "", set()
+    for line in block.splitlines():
+        names = re.findall(r"[a-z_]+(?:/|\.py)", line.split("   ")[0] if line[0] != " " else line[:30])
+        root = names[0] if line[0] != " " else root
+        there |= set(names) if line[0] != " " else {root + name for name in names}
+    for package in ("larpo_ir", "retrieval_bridge"):
+        inside = {path.name + "/" for path in (ROOT / package).iterdir() if (path / "__init__.py").exists()}
+        inside |= {path.name for path in (ROOT / package).glob("*.py") if path.name != "__init__.py"}
+        assert {f"{package}/{name}" for name in inside} == {
+            name for name in there if name.startswith(package + "/")
+        } - {f"{package}/"}
 
 
 def test_every_make_target_the_readme_names_exists():
