@@ -1,9 +1,9 @@
-"""What a full-size run needs: time and memory by formula, as the Markdown tables of docs/scaling.md.
+"""Time and memory of a full-size run, by formula, as the Markdown tables of docs/scaling.md.
 
     python -m benchmarks.scaling
 
-These are models, not measurements: every input is named in `INPUTS`, `GPUS`, `POLICIES` or `ENCODER` with where it
-comes from, every formula is one function. Change an input and print again.
+These are models, not measurements: every input is in `INPUTS`, `GPUS`, `POLICIES` or `ENCODER`, with its source, and
+every formula is one function. Change an input and print again.
 
 Symbols: N parameters, P tokens of a prompt, R of a response, k candidates per prompt, m responses of a training list,
 L layers, h hidden size, H attention heads, K key-value heads, d head size, f size of the feed-forward layer,
@@ -28,7 +28,7 @@ HOUR, GB = 3600.0, 1e9
 
 @dataclass(frozen=True)
 class Input:
-    """One number, and whether it was `assumed`, `measured`, `published` or printed on a `data sheet`."""
+    """One number, which was `assumed`, `measured`, `published` or printed on a `data sheet` (its `source`)."""
 
     value: float
     unit: str
@@ -84,7 +84,7 @@ GPUS = (A100, H100)
 
 @dataclass(frozen=True)
 class Transformer:
-    """A model's sizes, from its published configuration; `matrices` of a feed-forward layer, 3 where it is gated."""
+    """A model's sizes, from its published configuration; `matrices`: of a feed-forward layer, 3 if it is gated."""
 
     name: str
     layers: int
@@ -413,7 +413,7 @@ def layout_rows() -> Iterator[dict[str, Any]]:
 
 
 def gpus_to_train(model: Transformer, gpu: GPU) -> int:
-    """Whole nodes of eight GPUs, 1, 4 or 16 of them, over which FSDP makes training fit."""
+    """Number of GPUs over which FSDP makes training fit: 1, 4 or 16 nodes of eight."""
     return next(n for n in (8, 32, 128) if training_bytes(model, "FSDP, ZeRO-3", n)["total"] <= gpu.memory)
 
 

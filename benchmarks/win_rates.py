@@ -24,7 +24,7 @@ from larpo_ir.cli.engine import one_line_errors
 from larpo_ir.evaluation.tables import markdown_table
 from larpo_ir.tasks.win_rates import length_controlled_win_rates
 
-SETS = 10  # of systems, at most, for each number of systems
+SETS = 10  # largest number of sets for each number of systems
 
 
 def read_judgements(path: Path) -> pd.DataFrame:
@@ -34,15 +34,15 @@ def read_judgements(path: Path) -> pd.DataFrame:
 
 
 def error(judgements: pd.DataFrame, published: pd.Series[float], models: tuple[str, ...]) -> float:
-    """Mean absolute difference, in points, of systems that are judged together."""
+    """Mean absolute difference from the published rates, in points, of systems that are judged together."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # one system alone is meant to be tried, too
+        warnings.simplefilter("ignore")  # a single system is tried on purpose
         rates = length_controlled_win_rates(judgements[judgements["model"].isin(models)])
     return float((rates["length_controlled_win_rate"] - published[rates.index]).abs().mean())
 
 
 def rows(judgements: pd.DataFrame, published: pd.Series[float], seed: int = 0) -> Iterator[dict[str, Any]]:
-    """Errors by how many systems are judged together."""
+    """Errors by the number of systems that are judged together."""
     models = list(judgements["model"].unique())
     for size in range(len(models), 0, -1):
         sets = list(combinations(models, size))

@@ -1,10 +1,10 @@
-r"""Ranking losses: `(scores, relevance, mask) -> scalar`. Torch alone; what the scores are is the caller's affair.
+r"""Ranking losses: `(scores, relevance, mask) -> scalar`. They need torch alone; callers give scores a meaning.
 
     scores      [..., list]  s_i, higher is better: implicit rewards of responses, similarities of passages
     relevance   [..., list]  r_i, graded, higher is better: rewards or labels, any real numbers
     mask        [..., list]  boolean, True where an item exists (default: everywhere)
 
-Shared rules, said once:
+All losses share these rules:
 
 * **Within a list a loss is the sum its formula shows**; `reduction = "mean" | "sum" | "none"` is over lists.
 * **Nothing to learn** (no two items of different relevance: one item, an all-tied list, an all-masked list)
@@ -13,8 +13,8 @@ Shared rules, said once:
   out; losses with one winner (and one loser) average over the tied winners (and losers), so that the order of
   the input never matters. `listmle` and `plackett_luce` need a total order, see `PlackettLuce`.
 * **Ties in score** matter to `lambda_ndcg` alone, which takes the worst order they allow.
-* Every loss is invariant to permuting a list and to adding a constant to its scores. Masked items are as
-  if deleted, whatever their values.
+* Every loss is invariant to permuting a list and to adding a constant to its scores. Masked items count
+  as deleted, whatever their values.
 * Scores in half precision are computed in float32. `w` is the best item, `l` the worst.
 
 A loss is a frozen dataclass; its fields are its parameters. To add one, write the formula as a subclass and
@@ -249,7 +249,7 @@ class Contrastive(RankingLoss):
 
     def per_list(self, scores: Tensor, relevance: Tensor, mask: Tensor) -> Tensor:
         winners, _ = best_and_worst(relevance, mask)
-        # Lists without losers never get here; letting them keep one item only avoids log Σ over nothing.
+        # A list with nothing to learn has no losers; its items replace them, because log Σ needs an entry.
         losers = mask & ~winners
         losers = torch.where(losers.any(-1, keepdim=True), losers, mask)
         against = masked_logsumexp(scores, losers).unsqueeze(-1)
@@ -259,7 +259,7 @@ class Contrastive(RankingLoss):
 @register("lambdarank")
 @dataclass(frozen=True)
 class AllPairsLogistic(PairLoss):
-    """Unweighted logistic loss over all pairs: what the LarPO paper calls LambdaRank (RankNet's loss).
+    """Unweighted logistic loss over all pairs (RankNet's loss), which the LarPO paper calls LambdaRank.
 
     The ΔnDCG-weighted loss that the literature calls LambdaRank is `lambda_ndcg`.
     """
@@ -280,11 +280,11 @@ class PlackettLuce(RankingLoss):
 
     Ties in relevance need an order:
 
-    * `ties="random"`: a pseudo-random one. It is drawn from `seed` and the list's scores (relative to the
-      highest, on a grid of 0.001) rather than from a hidden counter: as training moves the scores each
-      visit draws afresh, yet equal input gives equal output, so that resuming, sharding over devices, gradient
-      checks and permuting a list change nothing.
-    * `ties="strict"`: an item competes with itself and the strictly less relevant alone, hence tied items say
+    * `ties="random"`: a pseudo-random order. It is drawn from `seed` and the list's scores (relative to the
+      highest, on a grid of 0.001), not from a hidden counter. As training moves the scores, each visit draws
+      a new order. Equal input gives equal output, so that resuming, sharding over devices, gradient checks
+      and permuting a list change nothing.
+    * `ties="strict"`: an item competes only with itself and with strictly less relevant items, so tied items say
       nothing about each other. The first k choices are then the items with fewer than k strictly better ones.
     """
 
@@ -333,8 +333,8 @@ def scramble(key: Tensor) -> Tensor:
 
 
 def mean_over_alike(scores: Tensor, relevance: Tensor, mask: Tensor) -> Tensor:
-    """The same scores; items alike in score and relevance share their gradient, so that an order among them,
-    which the input alone could decide, has no effect."""
+    """The same scores. Items alike in score and relevance share their gradient, so that their order in the input
+    has no effect."""
     alike = (differences(scores) == 0) & (differences(relevance) == 0) & mask.unsqueeze(-2)
     return torch.where(
         mask, masked_sum(scores.unsqueeze(-2).expand(alike.shape), alike) / alike.sum(-1).clamp(min=1), scores
@@ -401,7 +401,7 @@ class RankHinge(PairLoss):
 @register("lambda_ndcg")
 @dataclass(frozen=True)
 class LambdaNDCG(PairLoss):
-    """Logistic loss over all pairs, each weighted by what swapping the two would change in nDCG(@k).
+    """Logistic loss over all pairs, each weighted by the change of nDCG(@k) when the two are swapped.
 
     |ΔnDCG_ij| = |2^r_i - 2^r_j| |1/log2(1+p_i) - 1/log2(1+p_j)| / ideal DCG, positions p from the current
     scores, constant under differentiation, 1/log2 = 0 beyond k. Tied scores take the worst order they allow
@@ -489,7 +489,7 @@ class KLDivergence(ListNet):
 @dataclass(frozen=True)
 class ApproxNDCG(RankingLoss):
     """One minus nDCG with soft ranks. Gains 2^r - 1, discount log2(1 + rank); negative relevance is shifted to
-    0. Small `temperature`: closer to nDCG, and flatter."""
+    0. A smaller `temperature` is closer to nDCG, and flatter."""
 
     temperature: float = 0.1
     formula = "1 - Σ_i gain_i / log2(1 + ρ_i) / ideal DCG,  ρ_i = 1 + Σ_{j != i} σ((s_j - s_i) / temperature)"

@@ -47,7 +47,7 @@ Parameters = Mapping[str, Any]
 
 
 class Candidates(NamedTuple):
-    """What a score may look at; absent responses hold 0 (length 1)."""
+    """Inputs of a score; absent responses hold 0 (length 1)."""
 
     logps: Tensor
     ref_logps: Tensor
@@ -55,7 +55,7 @@ class Candidates(NamedTuple):
 
 
 class Score(NamedTuple):
-    """A formula and its code. A formula that names π_ref needs the reference, one that names |y| the lengths."""
+    """A formula and its code. A formula with π_ref needs the reference, a formula with |y| the lengths."""
 
     formula: str
     compute: Callable[[Candidates, Parameters], Tensor]
@@ -79,8 +79,8 @@ class KTOLoss(RankingLoss):
 
     λ_D (1 - σ(s - z0)) for desirable responses, λ_U (1 - σ(z0 - s)) for the others. z0 is a constant under
     differentiation: `zero_point` if given, otherwise the batch's estimate max(0, mean s) of β KL(π || π_ref).
-    (TRL estimates it from responses paired with other prompts.) Desirable are responses whose reward is at least
-    `threshold`, by default above the middle of their list's range, so that an all-tied list says nothing.
+    (TRL estimates it from responses paired with other prompts.) A response is desirable if its reward is at least
+    `threshold`, by default above the middle of its list's range, so that an all-tied list says nothing.
     """
 
     desirable_weight: float = 1.0
@@ -181,8 +181,8 @@ class Objective:
     """A method with its parameters filled in; call it with log-probabilities and rewards.
 
     loss = ranking loss of the scores (mean over lists) + sft_weight · NLL(best response). The NLL is per token
-    when `lengths` are given, as in the methods' own implementations, and the sum over tokens without; tied best
-    responses: their mean; lists with nothing to learn (see `larpo_ir.losses`) add none.
+    if `lengths` are given, as in the methods' own implementations, otherwise summed over tokens. Tied best responses
+    add the mean of theirs; lists with nothing to learn (see `larpo_ir.losses`) add none.
     """
 
     name: str
@@ -192,12 +192,12 @@ class Objective:
 
     @property
     def needs_reference(self) -> bool:
-        """Whether `ref_logps` must be given."""
+        """True if `ref_logps` must be given."""
         return "π_ref" in self.method.score.formula
 
     @property
     def needs_lengths(self) -> bool:
-        """Whether `lengths` must be given."""
+        """True if `lengths` must be given."""
         return "|y|" in self.method.score.formula
 
     def __call__(
@@ -211,7 +211,7 @@ class Objective:
     ) -> ObjectiveOutput:
         """Loss, implicit rewards and metrics of a batch of lists, all `[batch, list]`.
 
-        Half-precision log-probabilities are taken to float32 first: their differences are what counts. Raises
+        Half-precision log-probabilities become float32 first, because their small differences count. Raises
         `ValueError` when the reference or the lengths are needed and missing, or shapes differ.
         """
         for needed, value, argument in (
@@ -300,13 +300,13 @@ def _best_nll(y: Candidates, rewards: Tensor, mask: Tensor) -> Tensor:
 def ranking_metrics(
     scores: Tensor, rewards: Tensor, mask: Tensor, policy_logps: Tensor, ref_logps: Tensor | None = None
 ) -> dict[str, float]:
-    """How well the implicit rewards rank each list, averaged over the lists that have something to rank.
+    """Quality of the implicit rewards' ranking of each list, averaged over lists with something to rank.
 
     * `accuracy`: share of the pairs r_i > r_j with s_i > s_j; a tie counts one half.
     * `margin`: mean of s_best - s_worst.
     * `ndcg`: linear gains (rewards, shifted to a lowest of 0 if one is negative); tied scores share the mean of
       the discounts of the ranks they occupy (McSherry and Najork 2008), so a policy that has not moved gets
-      what a random order would.
+      the value of a random order.
     * `logps/best`, `logps/worst`: mean log π of the best and the worst response, nats.
     * `kl`: mean of log π_ref - log π over the responses, an estimate of KL(π_ref || π) when they were sampled
       from π_ref (nats; training lists are selected samples, so read it as a trend).

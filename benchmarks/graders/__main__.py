@@ -77,7 +77,7 @@ def read_cases(path: Path) -> list[tuple[str, Case]]:
     """The cases of a file, each with its place.
 
     Raises `ValueError` naming the line of a case without `response`, `gold`, a `label` that is true or false, or a
-    `reason`, and of a case that was there before.
+    `reason`, and of a case that repeats an earlier one.
     """
     cases, seen = [], set()
     for place, case in read_records(path):
@@ -108,7 +108,7 @@ def read_cases(path: Path) -> list[tuple[str, Case]]:
 def judge_cases(folder: Path) -> pd.DataFrame:
     """Every case with its two grades: `grader, place, gold, label, ours, peer_name, peer, reason, response`.
 
-    `peer` is None where the peer is not installed. A grader without a file of cases is left out. Either is printed.
+    `peer` is None if the peer is not installed. A grader without a file of cases is left out. Both are printed.
     """
     rows = []
     for name, grader in GRADERS.items():
@@ -151,7 +151,7 @@ def wilson(right: int, number: int, z: float = 1.959964) -> tuple[float, float]:
 
 
 def agreement(judged: pd.DataFrame) -> pd.DataFrame:
-    """`grader, judge, right, cases, agreement, low, high`, and how many cases one of the two alone grades right."""
+    """`grader, judge, right, cases, agreement, low, high`, `alone right`: cases that only this judge gets right."""
     rows = []
     for name, cases in judged.groupby("grader", sort=False):
         judges = {"larpo_ir": "ours"}
@@ -178,7 +178,7 @@ def agreement(judged: pd.DataFrame) -> pd.DataFrame:
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
-    """The table as people read it."""
+    """The table for readers."""
     interval = [
         f"{row.agreement:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in table.itertuples(index=False)
     ]

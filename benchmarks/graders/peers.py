@@ -1,4 +1,4 @@
-"""The graders that others use, as functions from a case to whether its response is right.
+"""Graders that others use, as functions of a case that return True if its response is right.
 
 `math_verify_says`: math-verify (Kydlíček et al.), with its own extraction, as evaluation harnesses call it.
 
@@ -6,12 +6,12 @@
 Wisdom of the Crowd from LLM Benchmark Mixtures*, 2024, arXiv:2406.06565; `mix_eval/utils/metric_utils.py` of
 Psycoy/MixEval), in our words and code:
 
-* *Multiple choice.* The first place counts where a letter stands between blanks, line ends, parentheses or double
-  asterisks (`FORMS`). Without one, a response of more than five words chooses the option whose text comes first.
-  Failing that, an option is drawn at random; here the draw is a function of the case's place.
-* *Free form.* Of each line, the shortest rest behind a word such as `is`, `so` or `answer` is a prediction; the
-  response itself where no line has one; and so are the numbers in them. A prediction is right when it contains a
-  target, or, for numbers, equals it to two decimals.
+* *Multiple choice.* The first letter between blanks, line ends, parentheses or double asterisks counts (`FORMS`).
+  Without such a letter, a response of more than five words chooses the option whose text comes first. Otherwise an
+  option is drawn at random; here the draw is a function of the case's place.
+* *Free form.* Predictions are, for each line, the shortest rest behind a word such as `is`, `so` or `answer`; the
+  response itself if no line has such a word; and the numbers in these. A prediction is right if it contains a target
+  or, for numbers, equals it to two decimals.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def math_verify_says(case: dict[str, Any], place: int) -> bool:
-    """Whether math-verify finds the response equal to the gold answer; what it cannot read is wrong."""
+    """True if math-verify finds the response equal to the gold answer; an answer that it cannot read is wrong."""
     from math_verify import parse, verify
 
     gold = parse(f"${case['gold']}$")
@@ -42,7 +42,7 @@ FORMS = (
     *("({})", "**{} ", " {}**", "**{}. ", " {}.**"),
 )
 BEHIND = ("could be ", "so ", "is ", "thus ", "therefore ", "final ", "answer ", "result ")
-# Grouped integers, numbers with an exponent, and plain numbers; a number may be found by several.
+# Grouped integers, numbers with an exponent, and plain numbers; several patterns may find one number.
 NUMBERS = (
     r"-?\b\d{1,3}(?:,\d{3})+\b",
     r"-?\d+(?:\.\d+)?[eE][+-]?\d+",
@@ -51,7 +51,7 @@ NUMBERS = (
 
 
 def official_rules_say(case: dict[str, Any], place: int) -> bool:
-    """Whether MixEval's published rules call the response right; see the module's docstring."""
+    """True if MixEval's published rules call the response right; see the module's docstring."""
     if case["type"] == "multiple-choice":
         return bool(official_choice(case["response"], case["options"], place) == case["gold"])
     predictions = set(_predictions(case["response"]))
@@ -64,7 +64,7 @@ def official_rules_say(case: dict[str, Any], place: int) -> bool:
 
 
 def official_choice(response: str, options: list[str], place: int = 0) -> str:
-    """The letter that the official rules read.
+    """The letter that a response chooses by the official rules.
 
     >>> official_choice("Not A but B", ["x", "y"]), official_choice("The answer: (B).", ["x", "y"])
     ('A', 'B')

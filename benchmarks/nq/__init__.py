@@ -1,1 +1,1 @@
-"""The retrieval experiments on Natural Questions, and the figure that sets them beside the language model's."""
+"""Retrieval experiments on Natural Questions, and the figure that compares them with a language model."""

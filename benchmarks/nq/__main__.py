@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def run(collection: str, output: Path, seeds: int, parts: list[str]) -> None:
-    """The parts, one after the other; what is there already is not run again."""
+    """Run the parts, one after the other, without those conditions whose results exist."""
     loaded = load_collection(collection)
     index = output / "index"
     passages = passages_of(loaded, index)

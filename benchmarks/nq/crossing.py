@@ -14,7 +14,7 @@ from larpo_ir.evaluation.significance import compare, holm
 
 
 def crossing(lead: ArrayLike, ns: Sequence[int]) -> float:
-    """The N from which on the second of two curves is ahead, when the first is at the smallest N; otherwise NaN.
+    """The N at which the second of two curves overtakes the first, which leads at the smallest N; otherwise NaN.
 
     `lead`: second minus first at each of `ns`, ascending; between them it is linear in log N. If the order
     changes more than once, the last change counts.
@@ -34,7 +34,7 @@ def crossing(lead: ArrayLike, ns: Sequence[int]) -> float:
 class Crossing:
     """The N at which two mean curves cross (`at`, NaN: nowhere), and its spread over resamples of the queries.
 
-    `share` of the resamples cross; `low` and `high` are the 2.5 % and 97.5 % quantiles of where these do.
+    `share` of the resamples cross; `low` and `high` are the 2.5 % and 97.5 % quantiles of their crossings.
     """
 
     at: float
@@ -46,7 +46,7 @@ class Crossing:
     def of(
         cls, first: pd.DataFrame, second: pd.DataFrame, seed: int = 0, num_resamples: int = 5_000
     ) -> Crossing:
-        """From two frames of per-query values with the same queries and columns `measure@N`, ascending."""
+        """The crossing of two frames of per-query values with the same queries and columns `measure@N`, ascending."""
         ns = [int(name.split("@")[1]) for name in first]
         leads = (second.loc[first.index, first.columns] - first).to_numpy()
         rng = np.random.default_rng(seed)

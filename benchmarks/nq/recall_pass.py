@@ -2,8 +2,8 @@
 
     python -m benchmarks.nq.recall_pass --collection FOLDER [--output runs/nq/recall_pass] [--seed 0]
 
-Left, retrievers on the collection's split `dev`. Right, the SFT policy of `larpo-ir quickstart` on held-out word
-problems, sampled at two temperatures that were chosen on other held-out problems (`choose`).
+The left panel shows retrievers on the collection's split `dev`. The right panel shows the SFT policy of
+`larpo-ir quickstart` on held-out word problems, at two temperatures chosen on other held-out problems (`choose`).
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def recall(
 
 
 def language_model(output: Path, seed: int) -> tuple[Passes, Passes]:
-    """Per-problem Pass@N of the SFT policy: at all temperatures on problems to choose on, at two on the others."""
+    """Per-problem Pass@N of the SFT policy: at all temperatures on some problems, at the two chosen on others."""
     from larpo_ir.cli.quickstart import QuickstartConfig, parts, problems
     from larpo_ir.tasks import arithmetic
 
@@ -102,7 +102,7 @@ def language_model(output: Path, seed: int) -> tuple[Passes, Passes]:
 
 
 def _kept(path: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """The frame in a Parquet file, which is made first unless it is there."""
+    """The frame in a Parquet file; `make` provides it if there is no file."""
     if not path.exists():
         frame = make()
         with whole_file(path) as writing:
@@ -111,7 +111,7 @@ def _kept(path: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
 
 
 def choose(tried: Passes) -> tuple[float, float]:
-    """The temperature best at the smallest N, and of the higher ones that best at the largest; of equals the lower.
+    """The best temperature at the smallest N, and the best higher one at the largest N; the lower one of equals.
 
     >>> early = pd.DataFrame({"Pass@1": [0.4], "Pass@8": [0.6]})
     >>> late = pd.DataFrame({"Pass@1": [0.2], "Pass@8": [0.9]})

@@ -1,4 +1,4 @@
-"""Recall@N beside Pass@N: picture, tables and per-query values from what was measured."""
+"""Files of Recall@N beside Pass@N: picture, tables and per-query values of the measurements."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from larpo_ir.evaluation.figures import Panel, curves_figure, save_figure
 from larpo_ir.evaluation.tables import curve, interval, markdown_table
 
 TRIED = {"problems": 200, "samples": 64}
-"""Held-out problems on which the temperatures are chosen, and samples of each."""
+"""Number of held-out problems on which the temperatures are chosen, and of samples of each."""
 REPORTED = {"problems": 400, "samples": 128}
-"""Other problems, on which the chosen two are measured: enough to tell 0.995 from 0.960, the gap met at N = 64."""
+"""The same for measuring the chosen two on other problems: enough to tell 0.995 from 0.960, the gap at N = 64."""
 
 Recalls: TypeAlias = Mapping[str, pd.DataFrame]
 """Per-query values R@N, by system."""
@@ -26,8 +26,8 @@ Passes: TypeAlias = Mapping[float, pd.DataFrame]
 
 
 def write(recalls: Recalls, tried: Passes, passes: Passes, output: Path) -> Path:
-    """All files of the study from per-query values: `recall_pass.png`, `recall.csv`, `pass.csv`, `tried.csv`,
-    `significance.csv`, `recall_per_query.parquet`, `pass_per_query.parquet`, and `table.md`, whose path it returns.
+    """Write the study's files from per-query values: `recall_pass.png`, `recall.csv`, `pass.csv`, `tried.csv`,
+    `significance.csv`, `recall_per_query.parquet`, `pass_per_query.parquet`, and `table.md`, and return its path.
 
     `passes` holds two temperatures, the cooler one first.
     """
@@ -84,7 +84,7 @@ def figure(recall_curves: Mapping[str, pd.DataFrame], pass_curves: Mapping[float
 
 
 def recall_sentence(curves: Mapping[str, pd.DataFrame]) -> str:
-    """From where to where each system's Recall@N rises."""
+    """A sentence with the range of each system's Recall@N."""
     ranges = [
         f"{name} from {points['mean'].iloc[0]:.3f} to {points['mean'].iloc[-1]:.3f}"
         for name, points in curves.items()
@@ -94,7 +94,7 @@ def recall_sentence(curves: Mapping[str, pd.DataFrame]) -> str:
 
 
 def pass_sentence(cool: float, hot: float, tests: pd.DataFrame, where: Crossing) -> str:
-    """Whether the curves of the two temperatures cross, and how sure that is."""
+    """A sentence that tells if the curves of the two temperatures cross, and how sure that is."""
     gaps = [
         f"{row['difference']:+.3f} at N = {str(name).split('@')[1]} (p {_p(row['p_holm'], '= ')})"
         for name, row in tests.iterrows()
@@ -112,7 +112,7 @@ def _p(value: float, equals: str = "") -> str:
 
 
 def _stacked(frames: Mapping[Any, pd.DataFrame], name: str) -> pd.DataFrame:
-    """One frame of several, which of them as the column `name` beside their index."""
+    """One frame of several; its column `name`, beside their index, tells the frame of a row."""
     frame = pd.concat(frames, names=[name]).reset_index()
     index = next(iter(frames.values())).index.name
     return frame[[index, name, *(column for column in frame if column not in (index, name))]]

@@ -22,7 +22,7 @@ intervals are much narrower. p-values are those of paired randomisation tests (1
 before correction) with Holm's correction over the conditions of a table. With one gold passage R@k is Success@k.
 `runs/nq/*/` holds runs, per-query values, LaTeX and CSV.
 """
-# part -> (heading, what is compared, the figure's name in its folder)
+# part -> (heading, text about the comparison, name of the figure in the part's folder)
 SECTIONS = {
     "systems": (
         "Systems",
@@ -64,7 +64,7 @@ SECTIONS = {
 
 
 def write_page(root: Path, page: Path) -> Path:
-    """The tables of the parts that are there, and their figures as `nq_PART.png` beside the page."""
+    """Write the tables of all measured parts, and copy their figures beside the page as `nq_PART.png`."""
     machine = environment()
     versions = ", ".join(f"{name} {version}" for name, version in machine["packages"].items() if version)
     parts = [INTRODUCTION, f"{time.strftime('%Y-%m-%d')}, {machine['cpu_cores']} cores, {versions}.\n"]

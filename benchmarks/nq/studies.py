@@ -25,7 +25,7 @@ from retrieval_bridge.training.negatives import Negatives
 # Every study starts from a weak encoder, so that there is something to learn.
 ENCODER = "static-minilm"
 LOSSES = ("pairwise", "contrastive", "lambdarank", "listmle", "lambda_ndcg")
-STUDIED = "contrastive"  # the loss of the studies that compare something else than losses
+STUDIED = "contrastive"  # the loss of all studies that do not compare losses
 LISTS = COMPARED_ON
 LIST_SIZES = (2, 4, 8, 16)
 ITERATIONS = 3
@@ -35,19 +35,19 @@ LOOP: dict[str, Any] = {
 
 
 def losses(setup: TrainingSetup, output: Path, seeds: int) -> Study:
-    """The same lists and steps, another loss."""
+    """Compare losses on the same lists and steps."""
     return compare_losses(setup, LOSSES, LISTS, output, seeds=seeds)
 
 
 def ladder(setup: TrainingSetup, output: Path, seeds: int) -> Study:
-    """Negatives easy to hard: random passages, other topics', BM25's, those of the encoder to start from."""
+    """Compare negatives, easy to hard: random, of other topics, of BM25, of the encoder to start from."""
     names = {"dense": setup.encoder.name}
     configs = {rung: replace(LISTS, sources=[names.get(rung, rung)]) for rung in LADDER}
     return _of_lists("negatives", configs, setup, output, seeds)
 
 
 def list_size(setup: TrainingSetup, output: Path, seeds: int) -> Study:
-    """Lists of 2 to 16 passages; the same topics and steps, so that longer lists cost more."""
+    """Compare lists of 2 to 16 passages, with the same topics and steps, so that longer lists cost more."""
     configs = {
         f"{size} passages": replace(LISTS, sources=["bm25"], num_negatives=size - 1) for size in LIST_SIZES
     }
@@ -74,7 +74,7 @@ def _of_lists(
 
 
 def memory(setup: TrainingSetup, output: Path, seeds: int) -> Study:
-    """LarPO's loop: whose candidates a training sees; each iteration mines with the encoder of the one before."""
+    """Compare memories in LarPO's loop, where each iteration mines with the encoder of the one before."""
     training = {**setup.training, "num_train_epochs": 1, "disable_tqdm": True, "logging_strategy": "no"}
 
     def of(remembered: Memory) -> Condition:

@@ -30,7 +30,7 @@ TRAINING: dict[str, Any] = {
 def measure_systems(
     collection: Collection, passages: Passages, index: Path, output: Path, split: str = "dev"
 ) -> Study:
-    """Measures of each system on a split; the cross-encoder is trained on `train` unless it is there."""
+    """Measures of each system on a split; the cross-encoder is trained on `train` unless it exists."""
     reranker = output.parent / "cross-encoder"
     of_reranker = {
         "passages": passages.fingerprint, "topics": digest_of(collection, "train"), "lists": LISTS.settings(),

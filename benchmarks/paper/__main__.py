@@ -61,7 +61,7 @@ def _options() -> argparse.Namespace:
 
 
 def _run(name: str, root: Path, options: argparse.Namespace) -> None:
-    """Run a study and say how long it took; a study of the default whose data are not there is left out."""
+    """Run a study and print its time. Without `--only`, leave out a study whose data are missing."""
     start = time.perf_counter()
     config = f"{name}_{options.variant}" if options.variant else name
     configs = options.configs or CONFIGS / options.scale

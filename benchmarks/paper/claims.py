@@ -1,4 +1,4 @@
-"""What the paper claims, and what a study says about it: holds, does not hold, or undecided at this scale."""
+"""Claims of the paper, with a study's verdict on each: holds, does not hold, or undecided at this scale."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RULE = (
 
 @dataclass(frozen=True)
 class Claim:
-    """That conditions are better than others, on average over each side; `measure` None: the study's first."""
+    """Some conditions are better than others, on average over each side; `measure` None: the study's first."""
 
     says: str
     better: tuple[str, ...]
@@ -31,10 +31,10 @@ class Claim:
 
 
 def judge_claims(study: Study, claims: Sequence[Claim]) -> pd.DataFrame:
-    """`claim, measure, difference, low, high, p_holm, seeds, verdict`, a row per claim whose conditions are there.
+    """`claim, measure, difference, low, high, p_holm, seeds, verdict`, a row per claim whose conditions ran.
 
-    `seeds`: in how many of the seeds the difference is positive, as `2/3`. `second`: the difference in the study's
-    second measure, for claims of the first.
+    `seeds`: number of seeds with a positive difference, as `2/3`. `second`: difference in the study's second measure,
+    for claims about its first.
     """
     first, *others = study.measures
     rows = []
@@ -68,7 +68,7 @@ def judge_claims(study: Study, claims: Sequence[Claim]) -> pd.DataFrame:
 
 
 def verdict(row: pd.Series) -> str:
-    """The rule, for a row with `p_holm` and the numbers of seeds in which the difference is positive or negative.
+    """The verdict by `RULE` on a row with `p_holm` and the numbers of seeds with a positive or negative difference.
 
     >>> verdict(pd.Series({"p_holm": 0.01, "positive": 3, "negative": 0, "num_seeds": 3}))
     'holds'
@@ -80,7 +80,7 @@ def verdict(row: pd.Series) -> str:
 
 
 def _mean_of(study: Study, names: Sequence[str], measure: str) -> pd.Series:
-    """Mean over conditions of each query and seed; conditions that no seed changes count for every seed."""
+    """Mean over conditions of each query and seed; a condition that ran with one seed counts for every seed."""
     seeds = sorted({seed for values in study.values.values() for seed in values["seed"]})
     frames = []
     for name in names:

@@ -1,11 +1,11 @@
-"""What the experiments cost at the paper's scale; prints the tables of docs/paper_scale.md.
+"""Cost of the experiments at the paper's scale; prints the tables of docs/paper_scale.md.
 
     python -m benchmarks.paper.cost
 
 GPU hours from token counts, by the formulas of `benchmarks/scaling.py`: per iteration the prompts are read once, k
 responses are decoded and ranked, and the training lists are read `num_train_epochs` times (forward, backward, and
 the forward pass again for checkpointing). Log-probabilities of responses that earlier iterations sampled (memory)
-take one more pass. It is a model: no such run has been timed.
+take one more pass. These are estimates: no such run has been timed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Prompts of the experiments by the name of their source: `qid, query`, and `gold` where a rule checks answers."""
+"""Prompts of the experiments by the name of their source: `qid, query`, and `gold` if a rule checks answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 
 class HubData(NamedTuple):
-    """A data set of the hub: where it lies, and which of its columns are meant."""
+    """A data set of the hub: its path, splits and columns."""
 
     path: str
     train: str
@@ -51,7 +51,7 @@ def solutions_of(source: str, num: int | None, seed: int) -> tuple[list[str], li
 
 
 def topics_of(source: str, num: int | None, seed: int, *, held_out: bool) -> pd.DataFrame:
-    """`num` topics of a source (None: all), drawn by seed; `ValueError` for a source that there is not."""
+    """`num` topics of a source (None: all), drawn by seed; `ValueError` for an unknown source."""
     if source in SOURCES:
         return SOURCES[source](num or 0, seed, held_out)
     if source not in HUB:

@@ -1,4 +1,4 @@
-"""What the paper measures of a policy: AlpacaEval 2 and MixEval, by the tasks of `larpo-ir evaluate`.
+"""Evaluations of a policy as in the paper: AlpacaEval 2 and MixEval, by the tasks of `larpo-ir evaluate`.
 
     evaluations:
       alpaca_eval:
@@ -6,7 +6,7 @@
         judge: {class_path: …, init_args: …}
         generator: {temperature: 0.7, max_new_tokens: 2048}
 
-`data` is the task's own file, `judge` as for `larpo-ir evaluate`, `generator` what is different from the setup's.
+`data` is the task's own file, `judge` is as for `larpo-ir evaluate`, and `generator` replaces options of the setup's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pandas as pd
 
 from larpo_ir.models.distributed import is_main_process, wait_for_everyone
 
-# task -> the column of its items.parquet that is its measure, and how tables call it
+# task -> column of items.parquet with its measure, and name of the measure in tables
 ITEMS = {
     "alpaca_eval": ("preference", "win rate"),
     "mixeval": ("score", "MixEval"),

@@ -39,7 +39,7 @@ def refined(generator: Any, reward: Any, n: int) -> Any:
 
 
 def answered(pipeline: Callable[[Any, Any, int], Any], setup: Setup, seed: int, folder: Path) -> pd.DataFrame:
-    """Whether the first response of a pipeline is right, for each held-out problem."""
+    """Reward of a pipeline's first response (1 if it is right) for each held-out problem."""
     generator, reward = setup.parts(seed)
     n = setup.sampling["num_samples"]
     generator = generator.replace(temperature=setup.sampling["temperature"], num_candidates=n)

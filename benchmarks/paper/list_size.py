@@ -1,4 +1,4 @@
-"""Inclusiveness: how many candidates are retrieved per prompt."""
+"""Inclusiveness: the number of candidates retrieved per prompt."""
 
 from benchmarks.paper.claims import Claim
 from benchmarks.paper.study import Alignments, sampler

@@ -3,8 +3,8 @@
 from benchmarks.paper.claims import Claim
 from benchmarks.paper.study import Alignments, sampler
 
-# The baselines learn from one round of candidates, the best against the worst; `epochs` of the configuration times
-# `ROUNDS`, so that they take as many steps as the iterative methods.
+# The baselines learn from one round of candidates, the best against the worst. The configuration gives them more
+# epochs, so that they take as many steps as the iterative methods.
 OFFLINE = {
     "RRHF": "rrhf",
     "SLiC-HF": "slic_hf",

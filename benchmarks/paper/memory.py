@@ -1,4 +1,4 @@
-"""Memorisation: which iterations' candidates are learnt from, and one sampling temperature or two."""
+"""Memorisation: candidates of one or more iterations, sampled at one temperature or two."""
 
 from benchmarks.paper.claims import Claim
 from benchmarks.paper.study import Alignments, sampler

@@ -1,4 +1,4 @@
-"""Hard negatives: where the worse response of a pair comes from."""
+"""Hard negatives: the source of the worse response of a pair."""
 
 from benchmarks.paper.claims import Claim
 from benchmarks.paper.study import Alignments, sampler

@@ -29,7 +29,7 @@ models and sizes of the paper are `configs/paper/`, the same command with `--sca
 
 
 def write_page(root: Path, page: Path) -> Path:
-    """The page, from what is under `root`; figures beside it as `paper_NAME.png`."""
+    """Write the page of the studies under `root`, and copy their figures beside it as `paper_NAME.png`."""
     machine = environment()
     versions = ", ".join(f"{name} {version}" for name, version in machine["packages"].items() if version)
     there = {name: one for name, one in STUDIES.items() if (root / name / "summary.csv").exists()}
@@ -105,7 +105,7 @@ def _beside(study: Study, paper_study: PaperStudy) -> pd.DataFrame:
 
 
 def study_in(folder: Path) -> Study:
-    """A study read back from where `larpo_ir.evaluation.studies.study` left it."""
+    """A study read back from the folder that `larpo_ir.evaluation.studies.study` filled."""
     settings = yaml.safe_load((folder / "config.yaml").read_text())
     names = list(dict.fromkeys(pd.read_csv(folder / "summary.csv")["condition"]))
     values = {}

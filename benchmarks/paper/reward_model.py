@@ -1,7 +1,7 @@
-"""A reward model trained by TRL's `RewardTrainer` on recorded, graded lists, as a reranker of lists held out.
+"""A reward model trained by TRL's `RewardTrainer` on recorded, graded lists, as a reranker of held-out lists.
 
-`RewardTrainer` leaves out pairs longer than `max_length`, which would be the longest responses. So responses are
-tokenised, and cut, by the `RewardModel` that will score them: training and use see the same tokens.
+`RewardTrainer` leaves out pairs longer than `max_length`, which would be the longest responses. So the `RewardModel`
+that will score the responses tokenises and cuts them: training and use see the same tokens.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SENTENCE_PAIR = "{{ cls_token }}{% for message in messages %}{{ message['content
 def lists_of(setup: Setup, held_out: bool) -> pd.DataFrame:
     """Responses of the training lists or of the last `num_held_out`, with their grades as `score`.
 
-    In an order that says nothing of the grades, which would break ties: that of hashes.
+    They are sorted by hash: their order breaks ties and must not depend on the grades.
     """
     from larpo_ir.data.pool import CandidatePool
 
@@ -44,12 +44,12 @@ def lists_of(setup: Setup, held_out: bool) -> pd.DataFrame:
 
 
 def options_of(setup: Setup) -> dict[str, Any]:
-    """Those of the `RewardModel` besides its model."""
+    """Options of the `RewardModel` besides its model."""
     return {key: value for key, value in setup.reward["init_args"].items() if key != "model"}
 
 
 def trained(setup: Setup, seed: int) -> Path:
-    """Where the seed's reward model lies."""
+    """Folder of the seed's reward model."""
     settings = digest([dict(setup.data), dict(setup.reward), dict(setup.fine_tuning)])
     return setup.root / "reward_models" / f"{settings}-seed-{seed}"
 
@@ -74,7 +74,7 @@ def pairs_of(
 
 
 def start_from(name: str, seed: int) -> tuple[Any, Any]:
-    """Classifier, its head drawn by seed, and tokenizer of a folder, a name on the hub or `minilm`."""
+    """Classifier (the seed draws its head) and tokenizer of a folder, a name on the hub or `minilm`."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
 
@@ -90,7 +90,7 @@ def start_from(name: str, seed: int) -> tuple[Any, Any]:
 
 
 def train(setup: Setup, seed: int) -> None:
-    """Train the seed's reward model, unless it is there."""
+    """Train the seed's reward model, unless it exists."""
     from datasets import Dataset
     from transformers.trainer_callback import PrinterCallback
     from trl import RewardConfig, RewardTrainer
@@ -123,7 +123,7 @@ def train(setup: Setup, seed: int) -> None:
 
 
 def tokens_of(reward: Any, lists: pd.DataFrame) -> list[list[int]]:
-    """What a `RewardModel` will read of each row."""
+    """Tokens that a `RewardModel` reads for each row."""
     inputs = [reward.input_of(query, text) for query, text in zip(lists["query"], lists["text"], strict=True)]
     return list(reward.scorer.encode(inputs))
 
@@ -155,7 +155,7 @@ def by_length(setup: Setup, seed: int, folder: Path) -> pd.DataFrame:
 
 
 def by_system(setup: Setup, seed: int, folder: Path) -> pd.DataFrame:
-    """What knowing who wrote a response is worth: the mean grade of its system in the training lists."""
+    """Lists ranked by the mean grade of each system in the training lists: the worth of knowing the system."""
     lists, training = lists_of(setup, held_out=True), lists_of(setup, held_out=False)
     means = training.groupby("policy")["score"].mean()
     return ranked(lists, lists["policy"].map(means).fillna(training["score"].mean()))
@@ -170,7 +170,7 @@ def by_reward(setup: Setup, seed: int, folder: Path) -> pd.DataFrame:
 
 
 class RewardModels(Measurements):
-    """Measurements on recorded lists, for which no policy is needed."""
+    """Measurements on recorded lists, which need no policy."""
 
     def shared(self, setup: Setup, seed: int) -> list[list[Callable[[], None]]]:
         return [[partial(train, setup, seed)]]

@@ -1,17 +1,17 @@
-"""One experiment at one scale, from `configs/SCALE/NAME.yaml`: who answers which prompts, who ranks, what is shared.
+"""One experiment at one scale, from `configs/SCALE/NAME.yaml`: prompts, policy, reward and shared options.
 
-    extends: base.yaml      another file of the folder, whose values hold where this one has none
+    extends: base.yaml      another file of the folder, for values that this file lacks
     data:                   `source` (benchmarks/paper/data.py), or a `path`; `num_prompts`, `num_held_out`
-    policy:                 options of a policy trained here, one per seed; without, it is the generator's model
+    policy:                 options of a policy trained here, one per seed; without them, the generator's model
     generator, reward:      as for `larpo-ir align`
-    align:                  as for `larpo-ir align`; what all conditions share
-    fine_tuning:            (sft_dpo, reward_model) what else is trained, on what, with options of TRL's trainers
+    align:                  as for `larpo-ir align`, for all conditions
+    fine_tuning:            (sft_dpo, reward_model) data of a further training, and options of TRL's trainers
     sampling:               (sft_dpo, recall_pass, inference) `num_samples`, `temperature`
-    evaluations:            what else is measured of the last policy (benchmarks/paper/evaluations.py)
-    first_seed:             of policies and training prompts, and that of the held-out topics
-    conditions:             what a condition changes at this scale, over what it is in its Python file
+    evaluations:            further evaluations of the last policy (benchmarks/paper/evaluations.py)
+    first_seed:             first seed of policies and training prompts; seed of the held-out topics
+    conditions:             overrides of a condition at this scale, beyond those in its Python file
 
-Every run of a condition leaves an `align.yaml`, with which `larpo-ir align --config` repeats it alone.
+Every run of a condition writes an `align.yaml`, from which `larpo-ir align --config` repeats this run alone.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SCALES = ("tiny", "paper")
 
 @dataclass(frozen=True)
 class Setup:
-    """What the conditions of an experiment have in common. `root`: where policies and candidates are shared."""
+    """Inputs that all conditions of an experiment share. `root`: folder of their shared policies and candidates."""
 
     name: str
     root: Path
@@ -55,7 +55,7 @@ class Setup:
 
     @classmethod
     def load(cls, name: str, scale: str, root: Path) -> Setup:
-        """From `configs/SCALE/NAME.yaml`; `ValueError` where it is missing or has keys that nothing reads."""
+        """Read `configs/SCALE/NAME.yaml`; `ValueError` if it is missing or has keys that nothing reads."""
         return cls.read(CONFIGS / scale / f"{name}.yaml", root)
 
     @classmethod
@@ -76,7 +76,7 @@ class Setup:
         path = self.data.get("path")
         return None if path is None or Path(path).exists() else str(path)
 
-    # What is asked
+    # Prompts
 
     def prompts(self, seed: int) -> pd.DataFrame:
         """Training topics of a seed."""
@@ -87,38 +87,38 @@ class Setup:
         """Held-out topics, the same for all seeds."""
         return topics_of(self.data["source"], self.data["num_held_out"], self.first_seed, held_out=True)
 
-    # Who answers
+    # Policy and reward
 
     def model(self, seed: int) -> str:
-        """The policy before alignment: a name, or the folder where `train_policy` leaves it."""
+        """The policy before alignment: a name, or the folder that `train_policy` fills."""
         if self.policy is None:
             return str(self.generator["init_args"]["model"])
         return str(self.root / "sft" / f"{digest(self.policy)}-seed-{seed}")
 
     def train_policy(self, seed: int) -> None:
-        """Train the seed's policy, unless it is there."""
+        """Train the seed's policy, unless it exists."""
         if self.policy is not None:
             from larpo_ir.tasks.arithmetic import sft_policy
 
             sft_policy(self.model(seed), seed=seed, **self.policy)
 
     def parts(self, seed: int, model: str | None = None) -> tuple[Any, Any]:
-        """Generator and reward; `model` in place of the policy before alignment."""
+        """Generator and reward; `model` replaces the policy before alignment."""
         generator, reward, _ = instantiated(self.config({}, seed, Path("unused"), model))
         return generator.replace(seed=seed), reward
 
-    # How it is aligned
+    # Alignment
 
     def config(
         self, overrides: Mapping[str, Any], seed: int, folder: Path, model: str | None = None
     ) -> dict[str, Any]:
-        """Options of `larpo-ir align` for a condition; `model` in place of the policy before alignment."""
+        """Options of `larpo-ir align` for a condition; `model` replaces the policy before alignment."""
         generator = merged(self.generator, {"init_args": {"model": model or self.model(seed)}})
         align = merged(self.align, overrides) | {"seed": seed, "output_dir": str(folder)}
         return {"generator": generator, "reward": dict(self.reward), "align": align}
 
     def candidates(self, overrides: Mapping[str, Any], seed: int) -> Path:
-        """Where the policy's measures and first candidates lie, for all conditions that sample alike."""
+        """Folder of the policy's measures and first candidates, for all conditions that sample alike."""
         from larpo_ir.alignment.loop import AFTER_RETRIEVAL
 
         config = self.config(overrides, seed, Path())
@@ -137,7 +137,7 @@ class Setup:
         retrieve(generator, reward, self.prompts(seed), config, eval_prompts=self.held_out)
 
     def run(self, overrides: Mapping[str, Any], seed: int, folder: Path) -> tuple[Any, pd.DataFrame]:
-        """Align under a condition; the generator with the last policy, and its per-prompt measures."""
+        """Align under a condition. Returns the generator with the last policy, and its per-prompt measures."""
         from larpo_ir.alignment.loop import align
 
         config = self.config(overrides, seed, folder / "run")
@@ -163,7 +163,7 @@ def instantiated(config: Mapping[str, Any]) -> tuple[Any, Any, Any]:
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with the values of `over`; mappings in both are merged in turn.
 
-    A class is a choice: where `over` names another `class_path`, nothing of the base's is left.
+    A mapping in `over` that names a `class_path` replaces the whole mapping of `base`.
 
     >>> merged({"a": {"x": 1, "y": 2}, "b": 1}, {"a": {"y": 3}})
     {'a': {'x': 1, 'y': 3}, 'b': 1}

@@ -1,4 +1,4 @@
-"""SFT is direct retriever optimisation, DPO reranker distillation: what each does to the first rank and to recall."""
+"""SFT as direct retriever optimisation, DPO as reranker distillation: effects on the first rank and on recall."""
 
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ INIT, SFT, SFT_DPO = "init", "SFT", "SFT → DPO"
 
 
 def policy_of(step: str, setup: Setup, seed: int) -> Path:
-    """Where the policy after a step lies."""
+    """Folder of the policy after a step."""
     if step == INIT:
         return Path(setup.model(seed))
     settings = {"model": setup.model(seed), "fine_tuning": dict(setup.fine_tuning)}
@@ -55,7 +55,7 @@ def fine_tune(setup: Setup, seed: int) -> None:
 
 
 def prefer(setup: Setup, seed: int) -> None:
-    """DPO from there, on a random right and a random wrong answer of 20."""
+    """DPO from the fine-tuned policy, on a random right and a random wrong answer of 20."""
     from benchmarks.paper.setup import instantiated
     from larpo_ir.alignment.loop import align
 

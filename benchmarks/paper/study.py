@@ -1,4 +1,4 @@
-"""A table or figure of the paper: conditions, what the paper reports and claims of them, and how it is run here."""
+"""A table or figure of the paper: its conditions, the paper's numbers and claims, and the way to run it here."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ MEASURES = {
     "pass@16": "Pass@16",
     "best_logprob": "log π(best)",
 }
-"""Per-prompt measures of a policy (`larpo_ir.alignment.heldout`), by the name that tables give them."""
+"""Per-prompt measures of a policy (`larpo_ir.alignment.heldout`), with their names in tables."""
 
 Overrides = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class PaperStudy(ABC):
-    """One file of this folder.
+    """One experiment of the paper, in a file of this folder.
 
-    `name`: that of its configurations; `title`: what differs between its conditions; `heading` and `what`: for the
-    page; `claims`: the paper's; `reported`: what the paper reports, by condition and column; `figure`: drawn in
-    place of the study's own.
+    `name`: name of its configurations; `title`: property in which its conditions differ; `heading` and `what`: text
+    of the page; `claims`: the paper's claims; `reported`: the paper's numbers, by condition and column; `figure`:
+    draws a figure in place of the study's own.
     """
 
     name: str
@@ -54,14 +54,14 @@ class PaperStudy(ABC):
 
     @abstractmethod
     def shared(self, setup: Setup, seed: int) -> list[list[Callable[[], None]]]:
-        """What must be there before any condition can run: stages, of calls that can go side by side."""
+        """Calls to finish before any condition can run: stages, each with calls that can run side by side."""
 
     @abstractmethod
     def conditions(self, setup: Setup) -> dict[str, Condition]:
-        """In the order of the table, the baseline first."""
+        """Conditions in the order of the table, the baseline first."""
 
     def note(self, setup: Setup, seeds: int) -> str:
-        """What was measured on, for the line above the table."""
+        """Problems and seeds of the measurement, for the line above the table."""
         return (
             f"{len(setup.held_out)} held-out problems, {count(seeds, 'seed')} (policies and training prompts)"
         )
@@ -69,7 +69,7 @@ class PaperStudy(ABC):
     def run(
         self, setup: Setup, output: Path, seeds: int, workers: int = 1, only: Sequence[str] | None = None
     ) -> Study:
-        """Run what is not there yet and write the study, with `claims.csv`; `only`: some of the conditions."""
+        """Run conditions without values on disk and write the study, with `claims.csv`. `only`: some conditions."""
         chosen, first = self._chosen(setup, only), setup.first_seed
         for stage in zip(*(self.shared(setup, first + seed) for seed in range(seeds)), strict=True):
             side_by_side([call for calls in stage for call in calls], workers)
@@ -81,7 +81,7 @@ class PaperStudy(ABC):
         return result
 
     def _chosen(self, setup: Setup, only: Sequence[str] | None) -> dict[str, Condition]:
-        """All conditions, or the baseline and those named; a condition gets seeds from the setup's first on."""
+        """All conditions, or the baseline and those in `only`. Their seeds begin with the setup's first seed."""
         conditions = self.conditions(setup)
         if unknown := set(only or ()) - set(conditions):
             raise ValueError(
@@ -103,12 +103,12 @@ class PaperStudy(ABC):
 
 @dataclass(frozen=True)
 class Alignments(PaperStudy):
-    """Policies aligned from one start; `overrides`: what each condition changes of the setup's `align` options."""
+    """Policies aligned from one start; `overrides`: each condition's changes of the setup's `align` options."""
 
     overrides: Mapping[str, Overrides] = field(default_factory=dict)
 
     def of(self, setup: Setup) -> dict[str, Overrides]:
-        """Each condition's overrides, those of the setup on top."""
+        """Overrides of each condition; those of the setup come last and prevail."""
         if unknown := set(setup.conditions) - set(self.overrides):
             raise ValueError(
                 f"{setup.name}: no condition {', '.join(sorted(unknown))}; there are {', '.join(self.overrides)}"
@@ -131,9 +131,9 @@ class Alignments(PaperStudy):
 
 @dataclass(frozen=True)
 class Measurements(PaperStudy):
-    """What is measured of policies as they are: `measured[condition](setup, seed, folder)`.
+    """Measurements of policies as they are, by `measured[condition](setup, seed, folder)`.
 
-    `made`: further calls (setup, seed), one after the other, once the policy before alignment is there.
+    `made`: further calls (setup, seed), one after the other, once the policy before alignment exists.
     """
 
     measured: Mapping[str, Callable[[Setup, int, Path], pd.DataFrame]] = field(default_factory=dict)
@@ -152,22 +152,22 @@ def _from_seed(first: int, condition: Condition, seed: int, folder: Path) -> pd.
 
 
 def measure_start(setup: Setup, overrides: Overrides, seed: int, folder: Path) -> pd.DataFrame:
-    """What is measured of the policy before alignment."""
+    """Measures of the policy before alignment."""
     per_query = pd.read_parquet(RunDirectory(setup.candidates(overrides, seed)).frame_file(0, "per_query"))
     generator = setup.parts(seed)[0] if setup.evaluations else None
     return _measures(setup, generator, per_query, folder)
 
 
 def align_under(setup: Setup, overrides: Overrides, seed: int, folder: Path) -> pd.DataFrame:
-    """What is measured of the policy after alignment."""
+    """Measures of the policy after alignment."""
     generator, per_query = setup.run(overrides, seed, folder)
     return _measures(setup, generator, per_query, folder)
 
 
 def _measures(setup: Setup, generator: Any, per_query: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Columns of the evaluations, whose items are rows, then the measures that tables show, under their names there.
+    """Rows of the evaluations, one per item, then rows of prompts with `MEASURES` under their names in tables.
 
-    Where rewards do not say right or wrong, their mean takes the place of accuracies.
+    If rewards do not tell right from wrong, their mean takes the place of accuracies.
     """
     measures = MEASURES if "pass@1" in per_query else {"reward_mean": "mean reward", **MEASURES}
     there = {column: name for column, name in measures.items() if column in per_query}

@@ -28,4 +28,4 @@ PAPER = (
     reward_model,
 )
 STUDIES: dict[str, PaperStudy] = {module.STUDY.name: module.STUDY for module in (*PAPER, tuning)}
-"""Those of the paper, and what was found before them: only those of the paper run unless others are named."""
+"""Studies of the paper, and the tuning before them, which runs only if it is named."""

@@ -1,4 +1,4 @@
-"""Sampling temperature of the candidates: cooler is harder, until nothing is left to tell apart."""
+"""Sampling temperature of the candidates: cooler candidates are harder, until all of them are alike."""
 
 from benchmarks.paper.claims import Claim
 from benchmarks.paper.study import Alignments

@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def quiet() -> None:
-    """The numbers alone, on as many threads as there are cores."""
+    """Print nothing but the numbers, and use as many threads as there are cores."""
     import datasets
     import transformers
 
@@ -66,7 +66,7 @@ def quiet() -> None:
     datasets.disable_progress_bars()
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    os.environ |= {"TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"}  # of processes that measure memory, too
+    os.environ |= {"TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"}  # also for processes that measure memory
 
 
 if __name__ == "__main__":

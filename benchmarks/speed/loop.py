@@ -1,4 +1,4 @@
-"""What the loop itself takes: time of a run that is not spent in generate, rerank, train and evaluate."""
+"""Cost of the loop itself: time of a run outside of generate, rerank, train and evaluate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Timing beside a peer, in one run: interleaved, median over repetitions, ratios."""
+"""Timing against a peer in one run: the sides take turns; medians and ratios over repetitions."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import torch
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison: what, in which unit, ours and the peer's (medians), their ratio and what is asked of it.
+    """One comparison: its name and unit, the medians of ours and the peer's, their ratio and its target.
 
-    `ratio` is the median over repetitions of peer/ours ("times faster") or, where `at_most`, of ours/peer; `spread`
-    the smallest and the largest, where it was repeated.
+    `ratio` is the median over repetitions of peer/ours ("times faster") or, with `at_most`, of ours/peer. `spread`
+    has the smallest and the largest ratio; it is None without repetitions.
     """
 
     what: str
@@ -56,7 +56,7 @@ class Clock:
     seconds: dict[str, list[float]] = field(default_factory=dict)
 
     def run(self, **sides: Callable[[], Any]) -> Clock:
-        """The first turn warms caches and kernels up and is thrown away; who goes first alternates."""
+        """Time all sides in turns. The first turn warms up caches and does not count; the order alternates."""
         names = list(sides)
         self.seconds = {name: [] for name in names}
         for turn in range(self.repetitions + 1):
@@ -74,12 +74,12 @@ class Clock:
         return statistics.median(self.seconds[name])
 
     def ratio(self, over: str, under: str) -> tuple[float, tuple[float, float]]:
-        """Median and range of the turns' ratios: what slows the machine down for a while slows both."""
+        """Median and range of the turns' ratios: a machine that is slow for a while slows both sides."""
         ratios = [a / b for a, b in zip(self.seconds[over], self.seconds[under], strict=True)]
         return statistics.median(ratios), (min(ratios), max(ratios))
 
     def row(self, what: str, peer: str, *, per: float = 1.0, at_most: bool = False, **more: Any) -> Row:
-        """Sides `ours` and `peer`; seconds are divided by `per`."""
+        """Comparison of the sides `ours` and `peer`; seconds are divided by `per`."""
         ratio, spread = self.ratio("ours", "peer") if at_most else self.ratio("peer", "ours")
         return Row(
             what, peer, "s", self.median("ours") / per, self.median("peer") / per, ratio, spread, at_most=at_most,
@@ -97,10 +97,10 @@ def device() -> torch.device:
 
 
 def peak_memory(function: Callable[..., Any], *arguments: Any) -> float:
-    """MiB that a function needs at its peak beyond what it starts from, in a process of its own.
+    """Peak memory of a function beyond the memory before it, in MiB, in a process of its own.
 
-    `function(*arguments)` prepares, and returns what is to be measured: a function without arguments. On a CPU, the
-    peak of resident memory; on a GPU, that of allocated memory.
+    `function(*arguments)` prepares, and returns the function to measure, which takes no arguments. The peak is of
+    resident memory on a CPU, and of allocated memory on a GPU.
     """
     context = multiprocessing.get_context("spawn")
     receive, send = context.Pipe(duplex=False)
@@ -129,7 +129,7 @@ def _measure_memory(
         step()
         peak = torch.cuda.max_memory_allocated() - before
     else:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         before = _memory("VmRSS")
         step()
         peak = _memory("VmHWM") - before
@@ -137,6 +137,6 @@ def _measure_memory(
 
 
 def _memory(name: str) -> int:
-    """Bytes, from Linux's account of this process."""
+    """Bytes of a field of this process's status in Linux."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) * 1024

@@ -1,4 +1,4 @@
-"""docs/performance.md: the tables, with machine, versions and date. Rows of several machines live side by side."""
+"""Tables of docs/performance.md, with machine, versions and date. They keep the rows of several machines."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def write_page(
     measured: dict[str, list[dict[str, Any]]],
     titles: dict[str, str],
 ) -> None:
-    """Rows measured now replace this machine's earlier ones of the same sections; those of other machines stay."""
+    """Replace this machine's earlier rows of the measured sections, keep those of other machines, write the page."""
     machines: dict[str, Any] = json.loads(results.read_text()) if results.exists() else {}
     here = machines.setdefault(machine(), {"sections": {}})
     here["sections"] |= measured

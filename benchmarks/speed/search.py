@@ -1,4 +1,4 @@
-"""Searching by words, against Pyserini, and by vectors, against sentence-transformers."""
+"""Search by words against Pyserini, and by vectors against sentence-transformers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def sparse(repetitions: int, num_texts: int = 20_000, num_queries: int = 200) ->
     indexer, searcher = lucene()
     rng, threads = np.random.default_rng(0), torch.get_num_threads()
     texts, queries = zipf(num_texts, WORDS_OF_TEXT, rng), zipf(num_queries, WORDS_OF_QUERY, rng)
-    # Lucene breaks ties by the ids' letters: padded, they are in the order of the places
+    # Lucene breaks ties by comparing ids as text; padded ids are in the order of the places
     documents = [json.dumps({"id": f"{place:08}", "contents": text}) for place, text in enumerate(texts)]
     names = [str(place) for place in range(num_queries)]
 
@@ -63,7 +63,7 @@ def sparse(repetitions: int, num_texts: int = 20_000, num_queries: int = 200) ->
             return [[int(hit.docid) for hit in hits[name]] for name in names]
 
         of = f"{num_texts:,} texts of {WORDS_OF_TEXT} words"
-        for _ in range(5):  # Java compiles what has run often
+        for _ in range(5):  # Java compiles code that has run often
             found = find_theirs()
         same = overlap([places[:10] for places in find_ours()], [places[:10] for places in found])
         clock = Clock(repetitions).run(ours=find_ours, peer=find_theirs)
@@ -119,7 +119,7 @@ def passages_from(texts: list[str], folder: str) -> Passages:
 
 
 def zipf(number: int, words: int, rng: np.random.Generator) -> list[str]:
-    """Texts of words whose frequency falls with their rank; the first ranks, where stop words are, are left out."""
+    """Texts of words whose frequency falls with their rank, without the first ranks, which are stop words."""
     weights = 1 / np.arange(100, 100 + VOCABULARY)
     drawn = rng.choice(VOCABULARY, (number, words), p=weights / weights.sum())
     return [" ".join(f"w{word}" for word in text) for text in drawn]
@@ -133,7 +133,7 @@ def directions(number: int, dimensions: int, rng: np.random.Generator) -> np.nda
 
 
 def overlap(ours: list[list[int]], theirs: list[list[int]]) -> float:
-    """The share of what is found, in any order, that both have found: mean over queries.
+    """Share of results that both sides found, in any order: mean over queries.
 
     >>> overlap([[1, 2], [5, 6]], [[2, 1], [5, 7]])
     0.75

@@ -1,4 +1,4 @@
-"""A list against its pairs, a step against bare forward and backward, and how the cost of a list grows."""
+"""A list against its pairs, a step against bare forward and backward, and the growth of a list's cost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ AGAINST_TRL = {
     2: (8, 1.3),
     4: (3, 6.0),
     8: (1, 15.0),
-}  # size of a list: how many lists are trained on, target
+}  # size of a list: number of training lists, target
 SIZES = (2, 4, 8, 16)
 
 
@@ -45,7 +45,7 @@ def our_trainer(model: Any, tokenizer: Any, lists: Dataset, directory: str, **op
 
 
 def train_ours(model: Any, tokenizer: Any, lists: Dataset) -> None:
-    """One step for a list. References included: one pass over the lists before training."""
+    """One step for each list, after one pass over all lists for the reference."""
     with tempfile.TemporaryDirectory() as directory:
         our_trainer(model, tokenizer, lists, directory).train()
 
@@ -125,7 +125,7 @@ def steps_of(lists: Dataset, model: Any, directory: str) -> Callable[[], None]:
 
 
 def bare(model: Any, tokens: int) -> Callable[[], None]:
-    """What any training on so many tokens costs at least: the model's own forward, its loss, backward."""
+    """Least cost of training on so many tokens: the model's own forward, its loss, backward."""
     ids = torch.randint(3, model.config.vocab_size, (1, tokens), device=device())
 
     def step() -> None:
@@ -136,7 +136,7 @@ def bare(model: Any, tokens: int) -> Callable[[], None]:
 
 
 def floor(repetitions: int) -> Iterator[Row]:
-    """How far a step is from bare forward and backward on as many tokens."""
+    """A training step against bare forward and backward on as many tokens."""
     for size in (4, 8):
         model, unique = make_model(), PROMPT + size * RESPONSE
         with tempfile.TemporaryDirectory() as directory:
@@ -151,7 +151,7 @@ def floor(repetitions: int) -> Iterator[Row]:
 
 
 def growth(repetitions: int) -> Iterator[Row]:
-    """Whether a list's cost grows faster than its unique tokens."""
+    """Growth of a list's cost against growth of its unique tokens."""
     model = make_model()
     with tempfile.TemporaryDirectory() as directory:
         sides = {

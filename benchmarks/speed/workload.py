@@ -1,4 +1,4 @@
-"""The models and lists that are timed: random weights and random words, of chosen sizes."""
+"""Models and lists to time: random weights and random words, of chosen sizes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def make_model(vocabulary: int = VOCABULARY, hidden: int = 256, layers: int = 6)
 
 
 def make_tokenizer(vocabulary: int = VOCABULARY) -> PreTrainedTokenizerFast:
-    """One word, one token, so that lengths are exact."""
+    """A tokenizer that makes one token of each word, so that lengths are exact."""
     words = [*SPECIALS, *(f"w{i}" for i in range(len(SPECIALS), vocabulary))]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<pad>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -66,7 +66,7 @@ def make_lists(
 
 
 def training_arguments(directory: str, **options: Any) -> dict[str, Any]:
-    """What both trainers are given."""
+    """Arguments that both trainers get."""
     return {
         "output_dir": directory, "num_train_epochs": 1, "learning_rate": 1e-6, "logging_strategy": "no",
         "save_strategy": "no", "report_to": "none", "disable_tqdm": True, "lr_scheduler_type": "constant",

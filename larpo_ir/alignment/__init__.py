@@ -1,4 +1,4 @@
-"""Algorithm 1: sample, rank, select lists, train, measure; again."""
+"""Algorithm 1, repeated: sample, rank, select lists, train, measure."""
 
 import lazy_loader
 

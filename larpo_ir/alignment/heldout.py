@@ -1,20 +1,22 @@
-"""What is measured on held-out prompts before alignment and after each of its iterations.
+"""Measures on held-out prompts, taken before alignment and after each of its iterations.
 
-Per prompt, one column each (NaN where it cannot be had):
+Per prompt, one column each (NaN where a measure is not defined):
 
-    greedy_accuracy   is the greedy response correct (reward >= correct_at)?
+    greedy_accuracy   1 if the greedy response is correct (reward >= correct_at), else 0
     pass@1 …          unbiased Pass@N of `num_samples` samples at `temperature`
     reward_mean       mean reward of these samples
-    nDCG@10           of these samples ranked by log π(y|x), rewards as grades: the generator as a retriever
+    nDCG@10           of these samples ranked by log π(y|x), with rewards as grades: the generator as a retriever
 
-and on *fixed lists* (recorded ones if given, otherwise the samples of the policy before any alignment), with
-which policies of different iterations can be compared response by response:
+Other columns are measured on *fixed lists*: recorded lists if they are given, otherwise the samples of the policy
+before any alignment. On these, policies of different iterations can be compared response by response.
 
-    best_logprob               log π(y|x) of the best response, nats: watch it for likelihood displacement; NaN where
-                               all rewards are equal: none is the best
+    best_logprob               log π(y|x) of the best response, nats; a fall is likelihood displacement. NaN where
+                               all rewards are equal, so that no response is the best
     fixed_nDCG@10              nDCG@10 of log π(y|x)
-    implicit_nDCG@10           nDCG@10 of the implicit reward log π(y|x) - log π_0(y|x); NaN for π_0 itself, which
-    implicit_kendall_tau       has no order yet; Kendall's τ-b of the same
+    implicit_nDCG@10           nDCG@10 of the implicit reward log π(y|x) - log π_0(y|x)
+    implicit_kendall_tau       Kendall's τ-b of the implicit reward and the reward
+
+The last two are NaN for π_0 itself, because its implicit rewards are all 0.
 """
 
 from __future__ import annotations
@@ -46,11 +48,11 @@ PASS_AT = (1, 2, 4, 8, 16, 32, 64)
 
 @dataclass
 class HeldOut:
-    """Held-out prompts and lists, and how many samples are drawn from a policy to measure it.
+    """Held-out prompts and lists, and the sampling by which a policy is measured on them.
 
-    `topics`: `qid, query` and what the reward needs. `lists`: fixed candidate lists, a results frame with grades
-    as `score`. Either may be None. A response is correct when its reward is at least `correct_at`; by default
-    that is 1 if all rewards are 0 or 1, and otherwise (a reward model's) accuracy and Pass@N are not defined.
+    `topics`: `qid, query` and the columns that the reward needs. `lists`: fixed candidate lists, a results frame with
+    grades as `score`. Either may be None. A response is correct if its reward is at least `correct_at`. By default
+    this is 1 if all rewards are 0 or 1; for other rewards (a reward model's), accuracy and Pass@N are not defined.
     """
 
     topics: pd.DataFrame | None = None
@@ -64,7 +66,7 @@ class HeldOut:
     checked: bool = field(init=False, default=False)
 
     def measure(self, generator: Generator, reward: pt.Transformer | None) -> pd.DataFrame:
-        """Per-prompt measures of a policy, indexed by qid. Keeps what was generated in `samples` and `greedy`.
+        """Per-prompt measures of a policy, indexed by qid. Keeps the generated responses in `samples` and `greedy`.
 
         The first call also fixes the lists (unless recorded ones were given) and their log π_0.
         """
@@ -92,7 +94,7 @@ class HeldOut:
         )
         self.greedy = shared_transform(reward, decode.transform(topics))
         drawn = sample.transform(topics)
-        drawn["draw"] = drawn["rank"]  # reranking must not forget the order of drawing
+        drawn["draw"] = drawn["rank"]  # keeps the order of drawing, because reranking changes `rank`
         self.samples = shared_transform(reward, drawn)
         per_query = self.samples.groupby("qid", sort=False)["score"].mean().to_frame("reward_mean")
         correct_at = self._threshold()
@@ -115,9 +117,9 @@ class HeldOut:
         return [n for n in PASS_AT if n <= self.num_samples]
 
     def _fixed(self, samples: pd.DataFrame) -> pd.DataFrame:
-        """Distinct judged responses in an order that says nothing of their quality: that of their hashes."""
+        """Distinct judged responses, sorted by their hashes, so that their order does not depend on their quality."""
         lists = samples[np.isfinite(samples["score"].astype(float))].drop_duplicates(["qid", "docno"])
-        if "token_ids" in lists:  # as plain lists: a file that pandas reads back knows no Arrow types
+        if "token_ids" in lists:  # as plain lists: pandas reads no Arrow types from a file
             ids = [list(ids) if known else None for ids, known in _known(lists["token_ids"])]
             lists = lists.assign(token_ids=pd.Series(ids, index=lists.index, dtype=object))
         return (
@@ -154,7 +156,7 @@ def _known(column: pd.Series) -> Iterable[tuple[Any, bool]]:
 
 
 def _ndcg(lists: pd.DataFrame, by: str, name: str) -> pd.Series:
-    """nDCG@10 per prompt of graded lists ranked by a column; real-valued rewards are graded as in the pool."""
+    """nDCG@10 per prompt of graded lists ranked by a column. `CandidatePool` grades real-valued rewards."""
     pool = CandidatePool()
     pool.add(lists)
     ranked = rank_results(lists.drop(columns="rank", errors="ignore").assign(score=lists[by]))
@@ -170,7 +172,7 @@ def ranking_of(lists: pd.DataFrame, scores: Sequence[float] | pd.Series) -> pd.D
 
 
 def leave_out_long(generator: Generator, frame: pd.DataFrame, what: str) -> pd.DataFrame:
-    """The rows whose prompt leaves the generator room in the model's context; one warning counts the others."""
+    """Rows whose prompt leaves room for a response in the model's context; one warning counts the other prompts."""
     topics = frame[[c for c in ("qid", "query", "prompt") if c in frame]].drop_duplicates("qid")
     fits = generator.fits(topics)
     if not fits.all():

@@ -1,4 +1,4 @@
-"""What an alignment is made from: checked before anything is sampled, read as its policy reads it, and identified."""
+"""Inputs of an alignment: checked before sampling, with the prompts as the policy reads them, and identified."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("larpo_ir")
 
-# Fields of the training arguments that make no difference to what is learnt.
+# Fields of the training arguments that do not change the trained policy.
 NO_MATTER = {
     "reference_cache", "report_to", "run_name", "logging_dir", "logging_steps", "logging_strategy", "disable_tqdm",
     "log_level", "save_strategy", "save_steps", "save_total_limit", "layout", "gradient_checkpointing",
     "gradient_checkpointing_kwargs", "dataloader_num_workers", "dataloader_pin_memory", "torch_empty_cache_steps",
 }  # fmt: skip
-# Recorded also where they are the defaults: a paper reports them.
+# Always recorded, also with their default values, because a paper reports them.
 ALWAYS_SAID = (
     "learning_rate",
     "num_train_epochs",
     "per_device_train_batch_size",
     "gradient_accumulation_steps",
 )
-# Recorded for people; a template may write the date.
+# Recorded for readers but not compared, because a template may write the date.
 NOT_COMPARED = {"first_prompt"}
 
 
 @dataclass
 class RunInputs:
-    """Policy, reward, prompts and settings of an alignment; `recorded` candidates and what is `held_out`, if any.
+    """Policy, reward, prompts and settings of an alignment, its `recorded` candidates (or None) and `held_out` data.
 
-    Recorded rows get the prompts that this policy reads, and keep those of their token ids that are its own.
+    Recorded rows get the prompts that this policy reads. They lose token ids that are not of this policy's tokenizer.
     """
 
     generator: Generator
@@ -66,7 +66,7 @@ class RunInputs:
             self.held_out.lists = self._read_here(self.held_out.lists)
 
     def prompts_of(self, frame: pd.DataFrame) -> pd.Series[Any]:
-        """What the policy reads for each row."""
+        """The prompt that the policy reads for each row."""
         return pd.Series(self.generator.prompts(frame), index=frame.index, dtype=object)
 
     def _read_here(self, recorded: pd.DataFrame) -> pd.DataFrame:
@@ -83,7 +83,7 @@ class RunInputs:
         return rows.assign(token_ids=rows["token_ids"].where(known, None))
 
     def _check_prompts(self, recorded: pd.DataFrame, rows: pd.DataFrame) -> None:
-        """What responses were recorded for is what is trained on: no message and no example is added to it."""
+        """Check that training uses the prompts that recorded responses answer, with no message or example added."""
         if "prompt" not in recorded:
             return
         has_prompt = recorded["prompt"].notna() & ~recorded["qid"].duplicated()
@@ -103,7 +103,7 @@ class RunInputs:
             )
 
     def check(self) -> None:
-        """Raise a one-line `ValueError` that names the query, where the policy or the reward cannot read a prompt."""
+        """Raise a one-line `ValueError` that names the query if the policy or the reward cannot read its prompt."""
         check = getattr(self.reward, "check", None)
         for asked in (self.topics, self.recorded, self.held_out.topics, self.held_out.lists):
             if asked is None:
@@ -116,7 +116,7 @@ class RunInputs:
     def identity(
         self, directory: RunDirectory, start_from: str | os.PathLike[str] | None = None
     ) -> dict[str, Any]:
-        """What makes a run in this directory the run it is, see `larpo_ir.provenance.identity`."""
+        """Settings and inputs that distinguish this run from others, see `larpo_ir.provenance.identity`."""
         generator, sampler = self.generator, self.config.chosen_sampler
         defaults = {option.name: option.default for option in dataclasses.fields(LarPOConfig)}
         given = {name: value for name, value in self.config.training.items() if name not in NO_MATTER}
@@ -151,11 +151,13 @@ class RunInputs:
         }
 
     def _policy(self, directory: RunDirectory, start_from: str | os.PathLike[str] | None) -> dict[str, Any]:
-        """π_0. A run's own later policies count as it: who calls `align` again holds one of them.
+        """Identity of π_0. A later policy of the same run counts as π_0, because `align` may resume with it.
 
-        A run that takes over the start of another begins with that one's policy, whatever the generator holds now.
+        A run with `start_from` begins with the policy of that other run, whatever weights the generator holds now.
         """
-        now: dict[str, Any] = identity(self.generator.model) | {"tokenizer": identity(self.generator.tokenizer)}
+        now: dict[str, Any] = identity(self.generator.model) | {
+            "tokenizer": identity(self.generator.tokenizer)
+        }
         there = (directory if start_from is None else RunDirectory(start_from)).config
         if start_from is None and not (there.exists() and now["weights"] in directory.saved_policies()):
             return now

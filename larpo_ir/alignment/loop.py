@@ -1,14 +1,14 @@
-"""`align`: LarPO's Algorithm 1, resumable, with everything it did on disk.
+"""`align`: LarPO's Algorithm 1. It can be resumed, and it writes the results of all steps to disk.
 
     for s in 0 .. T-1:
         π_β ← π_θ                                   behaviour policy
         sample candidates for M prompts from π_β, rank them with the reward      iteration-SS/pool.parquet, run.trec
-        merge with what earlier iterations retrieved (memory), select a training list per prompt      lists/
+        merge with candidates of earlier iterations (memory), select a training list per prompt       lists/
         train π_θ with the objective, log-probabilities of the reference stored with the lists
         evaluate on held-out prompts                                             iteration-(S+1)/policy, measures.json
 
-`iteration-SS/policy` is π_S, and iteration 0 the policy before any alignment; what lies beside it was sampled
-from it. Running `align` again on the same directory goes on where it stopped.
+`iteration-SS/policy` is π_S, and the candidates beside it were sampled from π_S; π_0 is the policy before any
+alignment. Another call of `align` on the same directory continues where the last one stopped.
 """
 
 from __future__ import annotations
@@ -54,19 +54,19 @@ logger = logging.getLogger("larpo_ir")
 
 Measured: TypeAlias = tuple[dict[str, Any], pd.DataFrame]  # the row of the summary, per-prompt values
 
-# Settings that make no difference to the candidates of iteration 0.
+# Settings that do not change the candidates of iteration 0.
 AFTER_RETRIEVAL = {
     "output_dir", "iterations", "objective", "objective_parameters", "sampler", "memory", "reference", "training",
     "evaluate",
 }  # fmt: skip
-# What `larpo-ir align` may have written to the directory before the run begins.
+# Names that `larpo-ir align` may write to the directory before the run begins.
 BESIDE = {"sft", "ranking.md", "ranking.md.config.yaml"}
 
 
 @dataclass
 class AlignResult:
-    """What `align` returns: the aligned `generator`, the `pool` of all candidates, the `summary` (one row per
-    iteration, as in summary.json), the held-out `per_query` measures of each iteration, and where it all lies."""
+    """Result of `align`: the aligned `generator`, the `pool` of all candidates, the `summary` (one row per iteration,
+    as in summary.json), the `per_query` measures of each iteration on `held_out`, and the run's folder."""
 
     generator: Generator
     pool: CandidatePool
@@ -90,29 +90,29 @@ def align(
     """Align the generator's model, in place, with a reward by iterative ranking on its own candidates.
 
     Args:
-        generator: the policy as retriever. Its model is trained; number of candidates, temperature and seed are
-            the configuration's, everything else its own.
-        reward: the reranker. None only together with recorded `candidates`.
-        prompts: topics `qid, query` and maybe `prompt`, and what the reward needs (such as `gold`), a dataset with
-            the column `prompt`, as in TRL, or a list of prompts; prompts are strings or chats. What the policy reads
-            for them is the generator's way of asking (`larpo_ir.models.prompting`); reward, reference, trainer and
-            evaluation read the same.
+        generator: the policy as a retriever. `align` trains its model. `config` sets the number of candidates,
+            temperature and seed; the generator sets everything else.
+        reward: the reranker. May be None only if recorded `candidates` are given.
+        prompts: topics with `qid, query`, optionally `prompt`, and the columns that the reward needs (such as
+            `gold`); or a dataset with the column `prompt`, as in TRL; or a list of prompts. A prompt is a string or a
+            chat. The generator's options decide which text the policy reads for it (`larpo_ir.models.prompting`);
+            reward, reference, trainer and evaluation read the same.
         config: see `AlignConfig`.
         eval_prompts: held-out topics, measured before alignment and after each iteration.
-        candidates: recorded, graded candidates of the prompts, which are then not sampled (offline alignment).
+        candidates: recorded, graded candidates of the prompts, used instead of samples (offline alignment).
         eval_lists: held-out recorded lists, a results frame with grades as `score`.
-        start_from: directory of a run which differs in its objective alone. Its initial policy, what was measured
-            of it and the candidates it retrieved are taken over, so that objectives are compared on the same ones
-            and nothing is sampled twice.
+        start_from: directory of a run that differs only in its objective or other settings of `AFTER_RETRIEVAL`. Its
+            initial policy, the measures of this policy and its candidates are copied, so that objectives are compared
+            on the same candidates and nothing is sampled twice.
 
-    A generator without a model of its own (`OpenAIGenerator`) cannot be aligned: what it samples can be ranked and
-    given as `candidates` to the alignment of one that has.
+    A generator without a local model (`OpenAIGenerator`) cannot be aligned. Its ranked samples can be the
+    `candidates` in the alignment of another generator.
 
-    Writes what *A run on disk* in `docs/design.md` lists to `config.output_dir`, and goes on there if the same run
-    was interrupted; what was generated until then is kept. A run is the same if it is made from the same weights,
-    tokenizer and template, prompts with all their columns, candidates, held-out prompts and lists, reward and
-    settings. Raises a one-line `ValueError` that names what differs, and for chats that the policy's or the reward's
-    template refuses, before anything is sampled.
+    Writes the files that `docs/design.md` lists (*A run on disk*) to `config.output_dir`. If the same run was
+    interrupted there, `align` continues it and keeps its samples. Two runs are the same if they have the same
+    weights, tokenizer and template, prompts with all their columns, candidates, held-out prompts and lists, reward
+    and settings. Raises a one-line `ValueError` that names the difference, and one for chats that the template of the
+    policy or the reward refuses, before anything is sampled.
     """
     if reward is None and candidates is None:
         raise ValueError(
@@ -131,9 +131,9 @@ def retrieve(
     *,
     eval_prompts: Prompts | None = None,
 ) -> Path:
-    """What all runs from one policy share: measure it and retrieve and rank its candidates, without training.
+    """Measure a policy and retrieve and rank its candidates, without training: all runs from it can share this part.
 
-    Returns the run's directory, for `align(..., start_from=directory)`. Arguments as for `align`.
+    Returns the run's directory, for `align(..., start_from=directory)`. Takes the arguments of `align`.
     """
     held_out = _held_out(config, eval_prompts, None)
     run = _Run(generator, reward, topics_of(prompts), config, None, held_out)
@@ -205,7 +205,7 @@ class _Run:
     # The loop
 
     def start(self, held_out: HeldOut) -> list[Measured]:
-        """Measures of the policies that are complete already: at least those of the policy before any alignment."""
+        """Measures of all complete policies. If there is none, measure the policy before any alignment."""
         return self._resume(held_out) or [self._evaluate(0, held_out, num_lists=0)]
 
     def go(self, held_out: HeldOut) -> AlignResult:
@@ -223,7 +223,7 @@ class _Run:
         )
 
     def _resume(self, held_out: HeldOut) -> list[Measured]:
-        """Measures of the iterations that are complete; loads their pools and their last policy."""
+        """Measures of all complete policies. Loads the pools of their iterations and the last policy."""
         done: list[Measured] = []
         while len(done) <= self.config.iterations and self.directory.measures(len(done)).exists():
             row = json.loads(self.directory.measures(len(done)).read_text())["row"]
@@ -285,7 +285,7 @@ class _Run:
         return lists
 
     def _initial_policy(self) -> Generator:
-        """π_0, read from disk for one pass; it is gone before training starts."""
+        """π_0, read from disk for one pass and freed before training starts."""
         model: Any = AutoModelForCausalLM.from_pretrained(self.directory.policy(0))
         model.to(self.generator.model.device)
         return self.generator.replace(model=model)
@@ -306,7 +306,7 @@ class _Run:
             trainer.train()
 
     def _evaluate(self, iteration: int, held_out: HeldOut, num_lists: int) -> Measured:
-        """Save and measure the policy. The iteration before it is complete then."""
+        """Save and measure the policy, which completes the iteration before it."""
         if is_main_process():
             for part in (self.generator.model, self.generator.tokenizer):
                 part.save_pretrained(self.directory.policy(iteration))
@@ -342,7 +342,7 @@ class _Run:
 
 
 class _LogToRun(TrainerCallback):
-    """Every logged step of the trainer, into the run's log.jsonl."""
+    """Writes every logged step of the trainer to the run's log.jsonl."""
 
     def __init__(self, run: _Run, iteration: int) -> None:
         self.run, self.iteration = run, iteration

@@ -14,7 +14,7 @@ from larpo_ir.data.frame_files import write_frame
 from larpo_ir.evaluation.significance import summarise
 from larpo_ir.provenance.run_directory import CHANGING, RunDirectory
 
-# Measures that every row of the summary has, null where there is nothing to measure them on.
+# Measures that every row of the summary has, null if they could not be measured.
 ALWAYS = ("greedy_accuracy", "pass@1", "pass@8", "pass@16", "reward_mean", "nDCG@10")
 
 
@@ -26,7 +26,7 @@ def intervals_of(per_query: pd.DataFrame) -> pd.DataFrame:
 def summary_row(
     iteration: int, intervals: pd.DataFrame, num_lists: int, seconds: dict[str, float]
 ) -> dict[str, Any]:
-    """The row of an iteration in summary.json. `num_lists`: lists from which the policy was made."""
+    """The row of an iteration in summary.json. `num_lists`: number of training lists of the policy."""
     means = intervals["mean"].to_dict()
     return json_ready(
         {

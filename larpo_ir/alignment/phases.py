@@ -10,7 +10,7 @@ PHASES = ("generate", "rerank", "train", "evaluate")
 
 
 class Stopwatch:
-    """Seconds per phase; a phase that is entered again goes on counting.
+    """Seconds per phase; a phase that is entered again adds to its seconds.
 
     >>> watch = Stopwatch()
     >>> with watch("train"):

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReferenceLists:
-    """How an alignment makes training lists of candidates.
+    """Makes training lists from the candidates of an alignment.
 
-    `policy`: the policy as it is now. `initial_policy()` reads π_0. `is_recorded`: whether the candidates were
-    recorded elsewhere, so that their log-probabilities may be any policy's.
+    `policy`: the policy as it is now. `initial_policy()` reads π_0. `is_recorded`: True if the candidates were
+    recorded elsewhere, so that their log-probabilities may be those of any policy.
     """
 
     config: AlignConfig
@@ -77,11 +77,11 @@ class ReferenceLists:
         return self.config.training.get("max_length")
 
     def _known(self, candidates: pd.DataFrame, source: int, lists: Dataset) -> pd.DataFrame:
-        """`qid, docno, logprob` of the candidates that π_ref sampled, as long as the trainer does not cut them."""
+        """`qid, docno, logprob` of the candidates that π_ref sampled and that the trainer does not cut."""
         own = (candidates["iteration"] == source) & (not self.is_recorded) & candidates["token_ids"].notna()
         known = candidates.loc[own, ["qid", "docno", "logprob", "token_ids"]]
         if self._max_length is not None and len(known):
-            # The trainer cuts longer responses: then the known log-probability is that of something else.
+            # The trainer cuts longer responses, but the known log-probability is that of the whole response.
             room = self._max_length - self._prompt_lengths(known["qid"], lists)
             known = known[known["token_ids"].map(len) <= room]
         return known.drop(columns="token_ids")

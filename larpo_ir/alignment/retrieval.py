@@ -1,4 +1,4 @@
-"""Candidates of an iteration: prompts are drawn, responses sampled from the policy and ranked by the reward."""
+"""Candidates of an iteration: draw prompts, sample responses from the policy and rank them by the reward."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BATCHES_PER_CHUNK = 8  # batches of the generator between two rerankings
 def prompts_of(topics: pd.DataFrame, config: AlignConfig, iteration: int) -> pd.DataFrame:
     """Topics of an iteration: all of them, or `prompts_per_iteration`.
 
-    Topics are drawn without replacement until every one was used, and then from the start in a new order.
+    Topics are drawn without replacement until all were used. Then drawing starts again, in a new order.
     """
     number = config.prompts_per_iteration
     if number is None or number >= len(topics):
@@ -47,9 +47,9 @@ def retrieve_candidates(
     timed: Stopwatch,
     recorded: pd.DataFrame | None = None,
 ) -> CandidatePool:
-    """Judged candidates of an iteration's topics; whatever happens, everything that was sampled is saved.
+    """Judged candidates of an iteration's topics. All samples are saved, also when an exception ends the work.
 
-    Candidates in the iteration's folder are not sampled again. `recorded` candidates take the place of sampling.
+    Topics with candidates in the iteration's folder are not sampled again. `recorded` candidates replace sampling.
     """
     path, policy = directory.pool(iteration), directory.name_of(iteration)
     found = CandidatePool.load(path) if path.exists() else CandidatePool()

@@ -1,4 +1,4 @@
-"""Measures of rankings, intervals and tests, what an optimiser did to a policy, and studies of conditions and seeds."""
+"""Measures of rankings, intervals and tests, diagnostics of aligned policies, and studies of conditions and seeds."""
 
 import lazy_loader
 

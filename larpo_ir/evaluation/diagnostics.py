@@ -1,12 +1,12 @@
-"""What an optimiser did to the policy: does it rank better, did good responses become less likely, is it narrower?
+"""Diagnostics of an aligned policy: its ranking of responses, fallen likelihood of good responses, lost diversity.
 
-Every function takes a frame of candidates and gives values per prompt; `larpo_ir.evaluation.significance.summarise` makes
-means with 95 % intervals over prompts of them, and `diagnose` does so for every iteration of a run. Nothing here
-loads a model: log-probabilities are columns (nats, summed over a response's tokens, at temperature 1).
+Every function takes a frame of candidates and returns values per prompt. `larpo_ir.evaluation.significance.summarise`
+turns these into means with 95 % intervals over prompts, and `diagnose` does so for every iteration of a run. Nothing
+here loads a model: log-probabilities are columns (nats, summed over a response's tokens, at temperature 1).
 
-Frames are the pool's (`score logprob num_tokens temperature count`), held-out samples (the same, a row per draw),
-or fixed lists (`score`, `now`: log π, `initial`: log π_0, `implicit`: their difference). Rows in which a value that
-is needed is missing are left out. A prompt on which a diagnostic is not defined has the value NaN.
+A frame holds the pool (`score logprob num_tokens temperature count`), held-out samples (the same columns, a row per
+draw), or fixed lists (`score`, `now`: log π, `initial`: log π_0, `implicit`: their difference). Rows that lack a
+needed value are left out. A prompt on which a diagnostic is not defined has the value NaN.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from larpo_ir.evaluation.measures import kendall_tau
 from larpo_ir.evaluation.significance import summarise
 from larpo_ir.provenance.run_directory import RunDirectory
 
-SAMPLING_TEMPERATURE = 1.0  # the one at which logprob is that of the distribution that was sampled
+SAMPLING_TEMPERATURE = 1.0  # here `logprob` belongs to the distribution that was sampled
 
 
 def ranking_accuracy(lists: pd.DataFrame, by: str = "now") -> pd.Series[Any]:
@@ -49,11 +49,11 @@ def ranking_accuracy(lists: pd.DataFrame, by: str = "now") -> pd.Series[Any]:
 
 
 def displacement(lists: pd.DataFrame) -> pd.DataFrame:
-    """Likelihood displacement: how log π(y|x) of the best and of the worst response changed since iteration 0.
+    """Likelihood displacement: change of log π(y|x) of the best and of the worst response since iteration 0.
 
-    `best_change = log π(y_best|x) − log π_0(y_best|x)` in nats, `worst_change` alike, each the mean over responses
-    tied for the reward; `best_fell` is 1 where `best_change < 0`, else 0. An objective that only widens the margin
-    may lower both (Razin et al. 2024). A list whose rewards are all equal has neither best nor worst: NaN.
+    `best_change = log π(y_best|x) − log π_0(y_best|x)` in nats, and likewise `worst_change`; each is the mean over
+    responses tied in reward. `best_fell` is 1 where `best_change < 0`, else 0. An objective that only widens the
+    margin may lower both (Razin et al. 2024). A list whose rewards are all equal has neither best nor worst: NaN.
 
     >>> lists = pd.DataFrame({"qid": "q", "score": [1, 0], "now": [-3.0, -9.0], "initial": [-2.0, -4.0]})
     >>> displacement(lists).loc["q"].to_dict()
@@ -77,9 +77,10 @@ def displacement(lists: pd.DataFrame) -> pd.DataFrame:
 
 
 def rank_correlations(frame: pd.DataFrame) -> pd.DataFrame:
-    """Kendall's τ-b (`larpo_ir.evaluation.measures.kendall_tau`) of log π with reward, and of length with reward and log π.
+    """Kendall's τ-b of log π with reward, and of length (in tokens) with reward and log π.
 
-    Per prompt, over its distinct responses; length in tokens. NaN where one of the two is the same for all.
+    Per prompt, over its distinct responses (`larpo_ir.evaluation.measures.kendall_tau`). NaN if one of the two values
+    is the same for all responses.
 
     >>> frame = pd.DataFrame({"qid": "q", "docno": ["a", "b", "c"], "score": [1.0, 0.5, 0.0],
     ...                       "logprob": [-1.0, -2.0, -3.0], "num_tokens": [3, 9, 6]})
@@ -98,12 +99,12 @@ def rank_correlations(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def duplicates(frame: pd.DataFrame) -> pd.DataFrame:
-    """How often a draw repeats an earlier one of the same prompt at the same temperature.
+    """Share of draws that repeat an earlier draw of the same prompt at the same temperature.
 
     `duplicates = 1 − distinct / draws`. Returns `qid, temperature, draws, distinct, duplicates`, a row per prompt and
-    temperature. A draw is a row, or as many as `count` says. Where a prompt is sampled at several temperatures, the
-    pool keeps a response once, with the temperature of its first draw, and its repetitions are counted there;
-    held-out samples have a row per draw.
+    temperature. A row is one draw, or `count` draws. If a prompt is sampled at several temperatures, the pool keeps
+    each response once, with the temperature of its first draw, and counts all repetitions there. Held-out samples
+    have a row per draw.
 
     >>> frame = pd.DataFrame({"qid": "q", "docno": ["a", "b"], "temperature": 1.0, "count": [3, 1]})
     >>> duplicates(frame).iloc[0].to_dict()
@@ -120,9 +121,9 @@ def entropy(frame: pd.DataFrame) -> pd.DataFrame:
     """Monte-Carlo estimate of the policy's entropy per prompt, from the draws at temperature 1; nats.
 
     `per_sequence = mean over draws of −log π(y|x)`, an unbiased estimate of H(π(·|x)); `per_token = Σ −log π(y|x) /
-    Σ |y|` over the same draws. Draws at another temperature are left out: −log π of these is the cross-entropy from
-    the distribution that was sampled to π, not π's entropy. Responses cut at max_new_tokens count as far as they
-    go: the entropy is that of responses up to this length. NaN for a prompt without draws at temperature 1.
+    Σ |y|` over the same draws. Draws at another temperature are left out: their −log π estimates the cross-entropy
+    from the sampled distribution to π, not π's entropy. Responses cut at max_new_tokens count up to the cut, so the
+    entropy is that of responses up to this length. NaN for a prompt without draws at temperature 1.
 
     >>> frame = pd.DataFrame({"qid": "q", "logprob": [-2.0, -6.0], "num_tokens": [2, 6], "temperature": 1.0,
     ...                       "count": [3, 1]})
@@ -144,7 +145,7 @@ def entropy(frame: pd.DataFrame) -> pd.DataFrame:
 def _per_prompt(
     frame: pd.DataFrame, columns: list[str], of: Callable[[NDArray[np.float64]], float]
 ) -> pd.Series[Any]:
-    """A number for each prompt from its rows' values of these columns, an array [rows, columns]."""
+    """`of` applied to each prompt's values of these columns, an array [rows, columns]."""
     known = frame.dropna(subset=columns)
     values = {qid: of(group[columns].to_numpy(float)) for qid, group in known.groupby("qid", sort=False)}
     return pd.Series(values, dtype=float).reindex(pd.Index(frame["qid"].unique(), name="qid"))
@@ -157,12 +158,13 @@ def diagnose(directory: str | os.PathLike[str]) -> pd.DataFrame:
     """Every diagnostic of a run's policies, with 95 % bootstrap intervals over prompts.
 
     Returns:
-        Frame with `iteration, on, diagnostic, mean, low, high, num_queries`. `on` says which responses: `fixed lists`
-        (the same held-out responses for every policy), `held-out samples` or `pool` (what this policy itself
-        sampled, for held-out and for training prompts; the last policy has no pool). `num_queries`: prompts on which
-        the diagnostic is defined; of samples they are other prompts in each iteration.
+        Frame with `iteration, on, diagnostic, mean, low, high, num_queries`. `on` names the responses: `fixed lists`
+        (the same held-out responses for every policy), `held-out samples` or `pool` (this policy's own samples for
+        held-out and for training prompts; the last policy has no pool). `num_queries`: number of prompts on which
+        the diagnostic is defined; for samples, these prompts differ between iterations.
 
-    What an iteration has not left on disk is left out. Raises `ValueError` for a folder without any iteration.
+    A diagnostic is left out if the iteration did not write its file. Raises `ValueError` for a folder without any
+    iteration.
     """
     run = RunDirectory(directory)
     if not run.iteration(0).is_dir():
@@ -188,7 +190,7 @@ def _diagnostics(run: RunDirectory, iteration: int) -> Iterator[tuple[str, pd.Da
 
 
 def _of_lists(lists: pd.DataFrame, moved: bool) -> pd.DataFrame:
-    """The policy before alignment has no implicit reward and has not moved."""
+    """Diagnostics of fixed lists. `moved`: False for the policy before alignment, which has no implicit reward."""
     accuracy = {"ranking accuracy of log π": ranking_accuracy(lists, "now")}
     if not moved:
         return pd.DataFrame(accuracy)

@@ -1,4 +1,4 @@
-"""Figures: curves over N and over iterations, distributions, wins and losses; matplotlib's, drawn off screen."""
+"""Figures by matplotlib, drawn off screen: curves over N and iterations, distributions, wins and losses."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-# Told apart on white and on black, and by most colour-blind readers; then by marker.
+# Most readers, also colour-blind ones, can tell these apart on white and on black; markers differ too.
 COLOURS = ("#3d7fd9", "#e0791b", "#1f9e77", "#c4509b", "#8a70d6", "#a8842c", "#d0504b", "#3b9fb5")
 MARKERS = "osD^vP*X"
 OUTCOMES = {"wins": "#1f9e77", "ties": "#9aa3ad", "losses": "#e0791b"}
 PER_ROW = 4  # panels side by side
-MAX_LEVELS = 6  # values of a reward whose shares are shown one by one
+MAX_LEVELS = 6  # largest number of rewards for which each share is shown
 
-# Inks of the picture for the page, exchanged for colours that follow the reader's scheme.
+# Placeholder colours, replaced so that figures follow light or dark mode.
 _INK, _RULE = "#010203", "#040506"
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Curves (frames with mean, low, high) by their label, and how the panel and its axes are called."""
+    """Curves (frames with mean, low, high) by their label, and the titles of the panel and its axes."""
 
     title: str
     curves: Mapping[str, pd.DataFrame]
@@ -39,13 +39,13 @@ class Panel:
 
 
 def plain(label: str) -> str:
-    """A label as it is written: `$` starts no formula, and a leading `_` hides nothing."""
+    """A label that matplotlib shows as it is: `$` starts no formula, and a leading `_` does not hide it."""
     label = label.replace("$", r"\$")
     return f"\u200b{label}" if label.startswith("_") else label
 
 
 def _grid(number: int, **options: Any) -> tuple[Figure, list[Any]]:
-    """A figure of so many panels, a few in a row."""
+    """A figure with this number of panels, at most `PER_ROW` in a row, and their axes."""
     columns = min(number, PER_ROW)
     rows = -(-number // columns)
     figure = Figure(figsize=(3.4 * columns + 0.6, 3.4 * rows), layout="constrained")
@@ -65,7 +65,7 @@ def _draw(axis: Any, label: str, points: pd.DataFrame, place: int) -> None:
 def curves_figure(panels: Sequence[Panel], title: str = "") -> Figure:
     """Shares between 0 and 1 against N, side by side: curves with 95 % bands, N on a logarithmic axis.
 
-    What a panel would repeat of its left neighbour, the y axis's label or the legend, is left out.
+    A panel leaves out its y axis's label or its legend if the left neighbour has the same.
     """
     figure, axes = _grid(len(panels), sharey=True)
     for place, (axis, panel) in enumerate(zip(axes, panels, strict=True)):
@@ -100,7 +100,7 @@ def learning_figure(measures: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figur
 
 
 def _legend_below(figure: Figure, axis: Any, title: str | None = None) -> None:
-    """The legend of an axis, for the whole figure: nothing is drawn over."""
+    """Put the legend of an axis below the figure, where it covers nothing."""
     handles, labels = axis.get_legend_handles_labels()
     figure.legend(
         handles,
@@ -114,13 +114,13 @@ def _legend_below(figure: Figure, axis: Any, title: str | None = None) -> None:
 
 
 def levels_of(rewards: Mapping[str, Sequence[np.ndarray]]) -> np.ndarray | None:
-    """The different rewards of all runs where they are few enough for each to have its share, otherwise None."""
+    """The different rewards of all runs; None if there are more than `MAX_LEVELS`."""
     values = np.unique(np.concatenate([values for run in rewards.values() for values in run]))
     return values if len(values) <= MAX_LEVELS else None
 
 
 def distributions_figure(rewards: Mapping[str, Sequence[np.ndarray]]) -> Figure:
-    """Rewards of each iteration's samples, a panel per run: bars of shares for a few values, otherwise boxes.
+    """Rewards of each iteration's samples, a panel per run: bars of shares if there are few values, otherwise boxes.
 
     A box spans the quartiles around the median, its whiskers the 5th to the 95th percentile.
     """
@@ -150,7 +150,7 @@ def distributions_figure(rewards: Mapping[str, Sequence[np.ndarray]]) -> Figure:
 
 
 def _bars(axis: Any, run: Sequence[np.ndarray], levels: np.ndarray) -> None:
-    """Shares of the rewards' values on top of each other, a bar per iteration."""
+    """Stacked shares of the rewards' values, a bar per iteration."""
     floor = np.zeros(len(run))
     shades = LinearSegmentedColormap.from_list("rewards", [OUTCOMES["ties"], COLOURS[0]])
     for level in levels[::-1]:
@@ -181,17 +181,17 @@ def outcomes_figure(pairs: Mapping[str, tuple[int, int, int]], title: str) -> Fi
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """Save a figure in the format that the path's ending names; a PDF says nothing of when it was made."""
+    """Save a figure in the format that the path's ending names; a PDF gets no creation date."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"CreationDate": None} if path.suffix == ".pdf" else None
-    with matplotlib.rc_context({"pdf.fonttype": 42}):  # publishers refuse the other kind, Type 3
+    with matplotlib.rc_context({"pdf.fonttype": 42}):  # TrueType, because publishers refuse Type 3
         figure.savefig(path, dpi=150, metadata=metadata)
     return path
 
 
 def data_url(figure: Figure) -> str:
-    """The figure as SVG in a `data:` URL, its inks light on a dark page and dark on a light one."""
+    """The figure as SVG in a `data:` URL; its text is light on a dark page and dark on a light one."""
     figure.patch.set_alpha(0)
     for axis in figure.axes:
         axis.patch.set_alpha(0)

@@ -1,7 +1,7 @@
 """Measures of a ranking of responses: Pass@N beside nDCG, Recall, RR and Success, with intervals and tests.
 
-Pass@N is the language model's Recall@N: is a right response among N samples? A prompt is a query, a response a
-document, its reward a graded label. Everything else an IR researcher asks of a run comes from `ir_measures`.
+Pass@N is the language model's Recall@N: the chance that a right response is among N samples. A prompt is a query, a
+response is a document, and its reward is a graded label. All other measures of a run come from `ir_measures`.
 
 Results and qrels are frames in PyTerrier's names (`qid, docno, score`; `qid, docno, label`) or in ir_measures'
 (`query_id, doc_id, score`; `query_id, doc_id, relevance`).
@@ -9,11 +9,11 @@ Results and qrels are frames in PyTerrier's names (`qid, docno, score`; `qid, do
 **Samples and documents.** The same response drawn twice is two samples of one document. `Pass` counts samples;
 every other measure sees each document once, at its best rank.
 
-**Ties and duplicates.** Backends break ties each in its own way (trec_eval by descending document id, others by
-row), so that RR and RR@10 of one tied run can differ, and of a document retrieved twice some take the last score.
-`evaluate` ranks by `larpo_ir.data.results.rank_results` (ties keep the order of retrieval) and hands over scores that
-leave no choice, `strictly_ordered`. `pt.Experiment` hands scores over as they are; end its pipelines with
-`>> pt.apply.generic(strictly_ordered)` to have the same rule there.
+**Ties and duplicates.** Each backend breaks ties in its own way (trec_eval by descending document id, others by
+row), so RR and RR@10 of one tied run can differ. Some backends take the last score of a document retrieved twice.
+`evaluate` ranks by `larpo_ir.data.results.rank_results` (ties keep the order of retrieval) and gives the backends
+scores without ties (`strictly_ordered`). `pt.Experiment` passes scores on unchanged; end its pipelines with
+`>> pt.apply.generic(strictly_ordered)` to apply the same rule.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ _IR_MEASURES_NAME = {name: other for other, name in _PYTERRIER_NAME.items()}
 def pass_at_n(num_samples: ArrayLike, num_correct: ArrayLike, n: ArrayLike) -> Any:
     """Chance that at least one of `n` of the samples, picked without replacement, is correct.
 
-    `1 − C(N−c, n) / C(N, n)`, the unbiased estimate of Pass@n from N samples of which c are correct (Chen et al.
-    2021, *Evaluating Large Language Models Trained on Code*, eq. 1), as the product of `(N−c−i) / (N−i)` over
-    `i < n`, which needs no factorials and is exactly 1 when fewer than n samples are wrong.
+    `1 − C(N−c, n) / C(N, n)` is the unbiased estimate of Pass@n from N samples, c of them correct (Chen et al. 2021,
+    *Evaluating Large Language Models Trained on Code*, eq. 1). The ratio is computed as the product of
+    `(N−c−i) / (N−i)` over `i < n`: this needs no factorials and gives exactly 1 if fewer than n samples are wrong.
 
-    Arguments are integers or arrays of them, which broadcast; the answer is a float, or an array.
+    Arguments are integers or arrays of integers, which broadcast; the result is a float or an array.
 
     Raises:
         ValueError: for n < 1, n > N, c > N or negative or fractional counts.
@@ -89,16 +89,16 @@ class _Pass(Measure):
     """Pass@n: unbiased chance that one of n samples is correct, from all samples retrieved for the query.
 
     `Pass@8`, `Pass(rel=2)@8`; "Pass@8" parses with `ir_measures.parse_measure`. Every row of a query is a sample, so
-    a response drawn twice counts twice; a sample is correct when its document's label is at least `rel` (default 1),
-    and documents without a judgement are not. The order of the samples does not matter. See `pass_at_n`.
+    a response drawn twice counts twice. A sample is correct if its document's label is at least `rel` (default 1);
+    a sample without a judgement is not. The order of the samples does not matter. See `pass_at_n`.
 
-    A query without results counts 0, like in every measure. With results but fewer than n, Pass@n is not defined:
-    the value is NaN and a warning counts such queries. (An error would throw away a whole `pt.Experiment` in which
-    greedy decoding, one sample, stands beside eight.)
+    A query without results counts 0, as in every measure. If a query has results but fewer than n, Pass@n is not
+    defined: the value is NaN and a warning counts such queries. (An error would end a whole `pt.Experiment` that
+    compares greedy decoding, one sample, with eight samples.)
 
-    Duplicates survive in `ir_measures.iter_calc/calc_aggregate` and in `pt.Experiment` when the run is a frame or an
-    iterable of `ScoredDoc`; they cannot in a dict of dicts. PyTerrier's `+` and `**` join on (qid, docno) and so
-    multiply duplicates: combine rewards with `larpo_ir.rewards.RewardEnsemble` instead.
+    `ir_measures.iter_calc/calc_aggregate` and `pt.Experiment` keep duplicates if the run is a frame or an iterable of
+    `ScoredDoc`; a dict of dicts cannot hold them. PyTerrier's `+` and `**` join on (qid, docno) and so multiply
+    duplicates: combine rewards with `larpo_ir.rewards.RewardEnsemble` instead.
     """
 
     __name__ = "Pass"
@@ -113,7 +113,7 @@ class _Pass(Measure):
     QREL_INPUTS: ClassVar[list[str]] = ["query_id", "doc_id", "relevance"]
 
     def runtime_impl(self, qrels: pd.DataFrame, run: pd.DataFrame) -> Iterator[Metric]:
-        """What ir_measures' runtime provider calls; queries that are not judged are left out."""
+        """Values for ir_measures' runtime provider, which calls this; queries without judgements are left out."""
         n = self["cutoff"]
         run = run[run["query_id"].isin(qrels["query_id"])]
         relevant = pd.MultiIndex.from_frame(
@@ -140,7 +140,7 @@ ir_measures.measures.registry["Pass"] = Pass
 
 
 def _named(frame: pd.DataFrame, columns: Sequence[str], who: str) -> pd.DataFrame:
-    """Bring either naming convention to PyTerrier's, with ids as strings."""
+    """Rename the columns of either convention to PyTerrier's names, and turn ids into strings."""
     rename = {
         old: new for old, new in _PYTERRIER_NAME.items() if old in frame.columns and new not in frame.columns
     }
@@ -150,10 +150,10 @@ def _named(frame: pd.DataFrame, columns: Sequence[str], who: str) -> pd.DataFram
 
 
 def strictly_ordered(results: pd.DataFrame) -> pd.DataFrame:
-    """Results whose scores every backend ranks alike: minus the rank of the document's best copy.
+    """Results with scores that every backend ranks alike: minus the rank of the document's best copy.
 
-    No two documents of a query are tied, the copies of one document are, and all rows are kept, so that `Pass` still
-    counts samples.
+    Different documents of a query are never tied; copies of one document always are. All rows are kept, so that
+    `Pass` still counts samples.
 
     >>> frame = pd.DataFrame({"qid": "q", "docno": ["x", "y", "x"], "score": [1.0, 1.0, 0.5]})
     >>> strictly_ordered(frame)[["docno", "score"]].values.tolist()
@@ -225,7 +225,7 @@ def evaluate_per_query(
     if not checked:
         raise ValueError("no measures given; name at least one, for example nDCG@10 or Pass@8")
     qrels = _checked_qrels(qrels)
-    if results.empty:  # nothing was found, whatever the columns
+    if results.empty:  # the columns of an empty frame do not matter
         results = pd.DataFrame({name: [] for name in ("qid", "docno", "score")})
     samples = strictly_ordered(_named(results, ["qid", "docno", "score"], "results"))
     if len(samples) and not samples["qid"].isin(qrels["qid"]).any():
@@ -253,7 +253,7 @@ def _iter_calc(measures: list[Measure], qrels: pd.DataFrame, rows: pd.DataFrame)
     run = rows[["qid", "docno", "score"]].rename(columns=_IR_MEASURES_NAME)
     try:
         return list(ir_measures.iter_calc(measures, qrels, run))
-    except Exception as error:  # backends fail each in its own way: not installed, a program that cannot run
+    except Exception as error:  # each backend fails in its own way: not installed, a program that cannot run
         names = ", ".join(map(str, measures))
         raise ValueError(f"cannot compute {names}: {' '.join(str(error).split())}") from error
 
@@ -270,9 +270,9 @@ def evaluate(
     """Mean over queries of each measure, with a percentile bootstrap interval.
 
     Args:
-        results: `qid, docno, score` and, if it has one, `rank` (breaks ties); several queries, any order of rows. A
-            frame without rows is 0 for every query.
-        qrels: `qid, docno, label` with whole-number labels. Every query in it counts; without results it counts 0.
+        results: `qid, docno, score` and optionally `rank` (breaks ties); several queries, any order of rows. A frame
+            without rows gives 0 for every query.
+        qrels: `qid, docno, label` with whole-number labels. All its queries count, those without results as 0.
         measures: ir_measures objects or strings, such as `[nDCG @ 10, "R@20", Pass @ 8]`.
         seed, num_resamples, confidence: of the bootstrap, see `summarise`.
 
@@ -303,8 +303,8 @@ def judge(
     Args:
         results: a frame, or several (the systems to be compared), with `qid, query, docno, text`.
         reward: reranker (`pt.Transformer`) whose scores are the judgements. None: the frames' own `score`.
-        grades: how rewards become labels, as in `CandidatePool.qrels`. None: whole rewards from 0, such as those of
-            `VerifiableReward`, are the labels; others are placed on 0..100 percent of their range.
+        grades: rule that turns rewards into labels, as in `CandidatePool.qrels`. None: whole rewards from 0, such as
+            those of `VerifiableReward`, are the labels; others are placed on 0..100 percent of their range.
 
     Returns:
         Frame `qid, docno, label`, one row per distinct response. Responses whose reward is missing (NaN) are not
@@ -342,14 +342,14 @@ def judge(
 
 
 def kendall_tau(results: pd.DataFrame, grades: pd.DataFrame) -> pd.Series[Any]:
-    """Kendall's τ-b between score and grade within each query: does the score order responses as the judge does?
+    """Kendall's τ-b between score and grade within each query: agreement of the score's order with the judge's.
 
-    `(C − D) / sqrt((C + D + T_score)(C + D + T_grade))` over pairs of documents: concordant, discordant, tied in one
-    (`scipy.stats.kendalltau`): pairs tied in either take no side, and pairs tied in both are left out. Scores and
-    grades are real numbers; no order is made up for ties.
+    `(C − D) / sqrt((C + D + T_score)(C + D + T_grade))` (`scipy.stats.kendalltau`). C pairs of documents are
+    concordant, D are discordant, and T are tied in one of the two; pairs tied in both are left out. Scores and grades
+    are real numbers, and ties are not broken.
 
     Args:
-        results: `qid, docno, score`; of a document retrieved twice, the best-ranked copy counts.
+        results: `qid, docno, score`; the best-ranked copy of a document counts.
         grades: `qid, docno, label`, with real-valued labels. Documents without a grade are left out.
 
     Returns:

@@ -1,7 +1,8 @@
-"""Intervals and tests for per-query values: is the difference between two systems more than chance?
+"""Intervals and tests for per-query values, to decide if a difference between two systems is more than chance.
 
-A measure gives one value per query; everything here starts from such values (`larpo_ir.evaluation.measures.evaluate_per_query`
-or any other frame with one row per query and one column per measure). The query is the unit that is resampled.
+A measure gives one value per query; the functions here take such values: from
+`larpo_ir.evaluation.measures.evaluate_per_query`, or any other frame with one row per query and one column per
+measure. The query is the unit that is resampled.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def summarise(
 
     Queries are drawn with replacement `num_resamples` times; `low` and `high` are the `(1 ± confidence) / 2`
     quantiles of the resampled means (Efron and Tibshirani 1993, chapter 13). The same seed gives the same interval,
-    whatever other columns stand beside. Missing values (NaN: not defined for this query) are left out; `num_queries`
+    whatever other columns the frame has. Missing values (NaN: not defined for this query) are left out; `num_queries`
     counts the rest.
 
     Returns:
@@ -58,7 +59,7 @@ def _check_resampling(num_resamples: int, confidence: float) -> None:
 def _resampled(
     values: NDArray[np.float64], num_resamples: int, draw: Callable[..., Any]
 ) -> NDArray[np.float64]:
-    """`draw((rows, len(values)))` gives resampled values; their row means, a bounded block at a time."""
+    """Means of resamples, in blocks of bounded size. `draw((rows, len(values)))` gives the values of a block."""
     step = max(1, _CHUNK // values.size)
     sizes = [min(step, num_resamples - start) for start in range(0, num_resamples, step)]
     return np.concatenate([draw((size, values.size)).mean(axis=1) for size in sizes])
@@ -86,16 +87,16 @@ def compare(
     """Paired test of two systems from their per-query values (`evaluate_per_query`).
 
     `difference` is the mean over queries of system − baseline, `low` and `high` its percentile bootstrap interval,
-    and `p_value` that of the two-sided paired randomisation test (Fisher 1935; Smucker et al. 2007): how often a mean
-    difference at least as large comes out when each query's two values are swapped at random. With few queries all
-    sign flips are enumerated; otherwise `num_resamples` are drawn and the p-value is `(hits + 1) / (draws + 1)`.
+    and `p_value` that of the two-sided paired randomisation test (Fisher 1935; Smucker et al. 2007): the share of
+    random swaps of each query's two values that give a mean difference at least as large. With few queries all sign
+    flips are enumerated; otherwise `num_resamples` are drawn and the p-value is `(hits + 1) / (draws + 1)`.
 
     Returns:
         Frame indexed by measure: `system, baseline` (means), `difference, low, high, p_value, num_queries`. Queries
         where either value is missing are left out. Correct several p-values with `holm`.
 
     Raises:
-        ValueError: the two do not hold the same queries and measures.
+        ValueError: the two systems do not have the same queries and measures.
 
     >>> index = pd.Index(["a", "b", "c"], name="qid")
     >>> compare(pd.Series([1.0, 1.0, 1.0], index, name="RR"), pd.Series([0.0, 0.5, 0.0], index, name="RR")).round(3)
@@ -133,7 +134,7 @@ def _sign_flip_test(gain: NDArray[np.float64], seed: int, num_resamples: int) ->
         return 1.0
     at_least = (
         abs(gain.mean()) - 1e-12 * np.abs(gain).max()
-    )  # the observed signs count, whatever the rounding
+    )  # so that the observed signs count despite rounding
     if gain.size < 63 and 2**gain.size <= num_resamples:
         signs = 1 - 2 * (np.arange(2**gain.size)[:, None] >> np.arange(gain.size) & 1)
         return float((np.abs(signs @ gain / gain.size) >= at_least).mean())

@@ -3,7 +3,7 @@
     study("losses", {"contrastive": run_one, "listmle": run_other}, output="runs/losses", seeds=3)
 
 A condition is called with a seed and a folder of its own and returns per-query values (`larpo_ir.evaluation.measures.
-evaluate_per_query`): the rows queries, the columns measures. What is on disk is not run again.
+evaluate_per_query`): rows are queries, columns are measures. Conditions with values on disk are not run again.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ logger = logging.getLogger("larpo_ir")
 
 Condition = Callable[[int, Path], pd.DataFrame]
 PER_QUERY = "per_query.parquet"
-SHOWN_PAIRS = 12  # more than these are a list that nobody reads
+SHOWN_PAIRS = 12  # nobody reads a longer list of pairs
 
 
 @dataclass
 class Study:
-    """Per-query values of every condition and seed, and what follows from them.
+    """Per-query values of every condition and seed, with their summary, tests, table and figure.
 
     `values[condition]` has the columns `qid, seed` and one per measure. The query is the unit of intervals and tests:
     a query's value is its mean over seeds; `sd over seeds` is the standard deviation of the seeds' means.
@@ -79,12 +79,12 @@ class Study:
         return pd.DataFrame(rows)
 
     def significance(self) -> pd.DataFrame:
-        """Every other condition against the baseline: `larpo_ir.evaluation.significance.compare`, and `p_holm`, corrected over
-        the conditions for each measure."""
+        """Tests of every other condition against the baseline by `larpo_ir.evaluation.significance.compare`, with
+        `p_holm`, corrected over the conditions for each measure."""
         return self._tests([(name, self.baseline) for name in self.values if name != self.baseline])
 
     def pairs(self) -> pd.DataFrame:
-        """The same for all pairs of conditions but the baseline's, corrected over the pairs for each measure."""
+        """The same tests for all pairs without the baseline, corrected over the pairs for each measure."""
         return self._tests(list(combinations([name for name in self.values if name != self.baseline], 2)))
 
     def _tests(self, pairs: list[tuple[str, str]]) -> pd.DataFrame:
@@ -101,7 +101,7 @@ class Study:
         return table[[*first, *(name for name in table.columns if name not in first)]]
 
     def differences(self, level: float = 0.05) -> str:
-        """A sentence: which conditions differ from each other in the first measure."""
+        """A sentence that names the conditions that differ in the first measure."""
         pairs = self.pairs()
         if pairs.empty:
             return ""
@@ -119,7 +119,7 @@ class Study:
         return f"{tested}; these differ (p < {level}, Holm over the pairs): {', '.join(found)}.\n"
 
     def table(self, measures: Sequence[str] | None = None) -> pd.DataFrame:
-        """For people: mean and interval of each measure, and the first one's gain over the baseline with its p."""
+        """Table for readers: mean and interval of each measure, the first one's gain over the baseline, and its p."""
         measures = list(measures or self.measures)
         summary, tests = self.summary(), self.significance()
         rows = []
@@ -142,7 +142,7 @@ class Study:
         return pd.DataFrame(rows)
 
     def correction(self) -> str:
-        """A sentence: what the p of the table is corrected over."""
+        """A sentence about the test behind the table's p, and its correction."""
         number = len(self.values) - 1
         if not number:
             return ""
@@ -179,7 +179,7 @@ class Study:
         ]
 
     def write(self, output: str | os.PathLike[str], note: str = "") -> Path:
-        """Write summary.csv, significance.csv, pairs.csv, table.md, table.tex, figure.png; the path of table.md."""
+        """Write summary.csv, significance.csv, pairs.csv, table.md, table.tex, figure.png. Returns table.md."""
         output = Path(output)
         write_atomically(output / "summary.csv", self.summary().to_csv(index=False))
         write_atomically(output / "significance.csv", self.significance().to_csv(index=False))
@@ -212,22 +212,22 @@ def study(
     """Run every condition with every seed (0 to seeds - 1) and write the study.
 
     Args:
-        title: what differs between the conditions, the head of the table's first column.
+        title: property in which the conditions differ; heads the table's first column.
         conditions: in the order of the table.
-        output: `CONDITION/seed-S/per_query.parquet` (see `folder_of`) and the study's files go there. What is there
-            is not run again.
-        baseline: what the others are tested against; None: the first.
+        output: `CONDITION/seed-S/per_query.parquet` (see `folder_of`) and the study's files go there. Conditions
+            with values there are not run again.
+        baseline: condition that the others are tested against; None: the first.
         fixed: conditions that no seed changes; they run once.
-        again: conditions that are run even if they are there.
-        settings: what all conditions depend on (`larpo_ir.provenance.identity`). A folder that was filled with other settings is
-            refused.
-        made_of: what a condition depends on besides, by its name. A condition that is there and was made of something
-            else is refused, unless it is run again.
+        again: conditions that are run even if their values are there.
+        settings: inputs of all conditions (`larpo_ir.provenance.identity`). A folder with other settings is refused.
+        made_of: further inputs of a condition, by its name. If its values on disk are from other inputs, the
+            condition is refused, unless it is run again.
         note: a paragraph above the table.
-        workers: processes that share conditions and seeds (`larpo_ir.evaluation.workers`); conditions must then be picklable.
+        workers: processes that share conditions and seeds (`larpo_ir.evaluation.workers`); conditions must then be
+            picklable.
 
-    Raises `ValueError` for no conditions, an unknown baseline, fewer than one seed or a folder of another study, of
-    which nothing is changed.
+    Raises `ValueError` for no conditions, an unknown baseline, fewer than one seed or a folder of another study,
+    which stays unchanged.
     """
     baseline = _checked_baseline(list(conditions), baseline, seeds)
     directory = OutputFolder(output)
@@ -251,7 +251,7 @@ def study(
 
 
 def _checked_baseline(names: list[str], baseline: str | None, seeds: int) -> str:
-    """The condition that the others are tested against. Raises `ValueError` for what is no study."""
+    """The condition that the others are tested against. Raises `ValueError` if these make no study."""
     if not names or seeds < 1:
         raise ValueError(f"a study needs at least one condition and one seed, got {names} and {seeds}")
     if baseline is not None and baseline not in names:
@@ -287,12 +287,12 @@ def _claim(
             " that one"
         )
     conditions = {**there, **here}
-    wait_for_everyone()  # before the main process writes what others read
+    wait_for_everyone()  # all processes have read the file before the main process writes it
     directory.claim({**settings, **({"conditions": conditions} if conditions else {})}, free={"conditions"})
 
 
 def _fill(condition: Condition, title: str, name: str, seed: int, folder: Path) -> None:
-    """Run a condition and keep its per-query values; of the processes of a launch the first writes."""
+    """Run a condition and keep its per-query values, which the main process writes."""
     folder.mkdir(parents=True, exist_ok=True)
     per_query = condition(seed, folder)
     if not is_main_process():
@@ -305,7 +305,7 @@ def _fill(condition: Condition, title: str, name: str, seed: int, folder: Path) 
 
 
 def folder_of(condition: str) -> str:
-    """A condition's folder: its name, without what a file system or a shell would stumble over.
+    """A condition's folder: its name, without characters that trouble a file system or a shell.
 
     >>> folder_of("bm25 % 50 >> runs/cross-encoder")
     'bm25-50-runs-cross-encoder'

@@ -1,4 +1,4 @@
-"""Tables: one way to write a cell, whether it goes to Markdown, LaTeX or a page."""
+"""Tables, with one way to write a cell for Markdown, LaTeX and HTML."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from larpo_ir.evaluation.significance import summarise
 
-NOTHING = "–"  # what was not measured
+NOTHING = "–"  # stands for a value that was not measured
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -24,7 +24,7 @@ _MINUS = re.compile(r"(?<![\w)-])-(?=\.?\d)")  # the hyphen of a negative number
 
 
 def count(number: int, what: str) -> str:
-    """A number of things, in words that fit it.
+    """A number with its noun, singular or plural.
 
     >>> count(1, "seed"), count(3, "seed")
     ('1 seed', '3 seeds')
@@ -33,14 +33,14 @@ def count(number: int, what: str) -> str:
 
 
 def interval(row: Mapping[str, Any] | None, digits: int = 3) -> str:
-    """`0.412 [0.371, 0.455]` of a row with mean, low and high; a dash for what was not measured."""
+    """`0.412 [0.371, 0.455]` of a row with mean, low and high; a dash if they were not measured."""
     if row is None or row["mean"] is None or pd.isna(row["mean"]):
         return NOTHING
     return f"{row['mean']:.{digits}f} [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
 
 
 def counted(row: Mapping[str, Any], most: int) -> str:
-    """`interval` of a row that has `num_queries` too, which it names where it is over fewer than `most`.
+    """`interval` of a row, and its `num_queries` if these are fewer than `most`.
 
     >>> counted({"mean": 0.5, "low": 0.25, "high": 0.75, "num_queries": 37}, most=200)
     '0.500 [0.250, 0.750] (n = 37)'
@@ -70,7 +70,7 @@ def markdown_table(frame: pd.DataFrame) -> str:
 
 
 def _in_a_row(value: Any) -> str:
-    """What would end a cell or its row is written so that it does not."""
+    """A value as text in a cell, without characters that would end the cell or its row."""
     return " ".join(cell(value).split()).replace("|", r"\|")
 
 
@@ -84,7 +84,7 @@ def latex(text: str) -> str:
 
 
 def label(*names: str) -> str:
-    """The label of a table, made of what it shows and of nothing else, so that it means the same in every report.
+    """The label of a table, made only from the names of its content, so that it means the same in every report.
 
     >>> label("diagnostics", "seed 0/dpo")
     'tab:diagnostics-seed-0-dpo'
@@ -140,7 +140,7 @@ def latex_table(frame: pd.DataFrame, caption: str, label: str) -> str:
 
 
 def is_number(column: pd.Series[Any]) -> bool:
-    """Whether a column is set to the right: numbers, and text that begins as one."""
+    """True if a column holds numbers, or texts that begin with a number; tables align it to the right."""
     texts = [text for text in map(cell, column) if text != NOTHING]
     return bool(texts) and all(re.match(r"[<−-]? ?\d", text) for text in texts)
 

@@ -1,4 +1,4 @@
-"""Calls side by side, one single-threaded process per core: small models gain nothing from more threads."""
+"""Run calls side by side, one single-threaded process per core; small models gain nothing from more threads."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 
 def side_by_side(calls: Sequence[Callable[[], T]], workers: int) -> list[T]:
-    """The results of all calls, in their order, from at most `workers` processes; with one, they run here.
+    """Results of all calls, in order, from at most `workers` processes; with one worker, this process runs them.
 
-    Calls and results must be picklable (`functools.partial` of functions of a module). After the first
-    exception no call is begun; an interrupt ends those that run, too.
+    Calls and results must be picklable (`functools.partial` of functions of a module). After the first exception no
+    further call begins; an interrupt also ends running calls.
     """
     if workers <= 1 or len(calls) <= 1:
         return [call() for call in calls]
@@ -38,7 +38,7 @@ def side_by_side(calls: Sequence[Callable[[], T]], workers: int) -> list[T]:
 
 
 def idle_cores() -> int:
-    """How many workers small models should be given here: the cores, or 1 where a GPU would be shared."""
+    """Number of workers for small models on this machine: the cores, or 1 if they would share a GPU."""
     import torch
 
     return 1 if torch.cuda.is_available() else os.cpu_count() or 1
@@ -46,7 +46,7 @@ def idle_cores() -> int:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Sums are added in one order: what is printed does not depend on the number of cores."""
+    """Use one thread, so that sums have one order and results do not depend on the number of cores."""
     import torch
 
     threads = torch.get_num_threads()
@@ -69,6 +69,6 @@ def _begin() -> None:
 
 
 def _end_with(parent: Any) -> None:
-    """A worker whose parent was killed must not go on writing where the next run will."""
+    """End this worker when its parent dies, because the next run may write to the same files."""
     connection.wait([parent.sentinel])
     os._exit(1)

@@ -1,8 +1,8 @@
-"""Files that an alignment run leaves, and the record of what each output was made from.
+"""Files of an alignment run, and the record of each output's inputs.
 
 identity, code_identity    a model, a frame, a function or a pipeline as values that JSON holds
-outputs                    `config.yaml` and `FILE.config.yaml`: an output is kept, and refused if it differs
-run_directory              the folder of an alignment run: the place of each of its files
+outputs                    `config.yaml` and `FILE.config.yaml`: records that keep or refuse an existing output
+run_directory              paths of the files in the folder of an alignment run
 saved_run                  that folder, read back
 """
 

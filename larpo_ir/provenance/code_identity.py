@@ -1,7 +1,7 @@
-"""What a user's code does, for `larpo_ir.provenance.identity`: bytecode, what it uses of its surroundings and changes there.
+"""Code of a user, for `larpo_ir.provenance.identity`: its bytecode, and the values that it uses and changes.
 
-The code of libraries is known by its name; that of the user, which is what changes between two runs, by its bytecode
-and by that of the functions and classes that it uses, wherever they stand.
+A library's code is identified by its name. A user's code may change between two runs: it is identified by its
+bytecode and by the bytecode of the user's functions and classes that it uses, in any module.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _NO_CODE = {
 
 @cache
 def is_library(module: str | None) -> bool:
-    """Whether a module is Python's, installed, or of this project: not what a user edits between two runs."""
+    """True if a module is Python's, installed, or of this project, so that users do not edit it between two runs."""
     top = (module or "builtins").partition(".")[0]
     if top in sys.stdlib_module_names or top in ("builtins", *OURS):
         return top != "__main__"
@@ -46,7 +46,7 @@ def is_library(module: str | None) -> bool:
 
 
 def code_of(code: CodeType) -> list[Any]:
-    """What a function does, without where it stands in its file."""
+    """Content of a function's code, without its position in the file."""
     names = [*code.co_names, "|", *code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]]
     return [code.co_code.hex(), [_constant(value) for value in code.co_consts], names]
 
@@ -56,13 +56,13 @@ def _constant(value: Any) -> Any:
         return code_of(value)
     if isinstance(value, tuple):
         return [_constant(part) for part in value]
-    if isinstance(value, frozenset):  # whose order differs from one process to the next
+    if isinstance(value, frozenset):  # its order differs from one process to the next
         return sorted(map(repr, value))
     return repr(value)
 
 
 def used_by(function: FunctionType) -> Iterator[Any]:
-    """What a function takes from its module and from others of the user: functions, classes, constants, data."""
+    """Values that a function uses from its module and other user modules: functions, classes, constants, data."""
     names = set(names_of(function.__code__))
     changed = changed_in(function.__code__)
     for name in dict.fromkeys(names_of(function.__code__)):
@@ -89,7 +89,7 @@ def _matters(value: Any, module: str | None) -> bool:
 
 
 def class_code(kind: type) -> Iterator[tuple[str, Any]]:
-    """Functions and constants of a user's class and of those of its bases that are the user's."""
+    """Functions and constants of a class and its bases, as far as a user wrote them."""
     for owner in kind.__mro__:
         if not is_library(owner.__module__):
             for name, value in sorted(vars(owner).items()):
@@ -99,7 +99,7 @@ def class_code(kind: type) -> Iterator[tuple[str, Any]]:
 
 
 def memories(kind: type, attributes: Mapping[str, Any]) -> frozenset[str]:
-    """Attributes that a component changes while it works: numbers that it counts in, containers that it fills."""
+    """Attributes that a component changes while it works: counters, and containers that it fills."""
     changed: set[str] = set()
     for method in WORKING:
         function: Any = getattr(kind, method, None)
@@ -137,9 +137,9 @@ def _loaded(step: dis.Instruction) -> str | None:
 
 
 def _container(steps: list[dis.Instruction], store: int) -> str | None:
-    """What `container[key] = …`, `container[key] += …` and `del container[key]` change."""
+    """Name of the container in `container[key] = …`, `container[key] += …` or `del container[key]`."""
     key_ends = store - 1
-    if steps[key_ends].opname == "SWAP":  # the key was copied, when the old value was read
+    if steps[key_ends].opname == "SWAP":  # reading the old value copied the key
         reads = [place for place in range(store) if steps[place].opname in ("BINARY_SUBSCR", "BINARY_OP")]
         copies = [p for p in reads if [step.opname for step in steps[max(p - 2, 0) : p]] == ["COPY", "COPY"]]
         if not copies:
@@ -150,7 +150,7 @@ def _container(steps: list[dis.Instruction], store: int) -> str | None:
 
 
 def _begin(steps: list[dis.Instruction], end: int) -> int:
-    """Where the expression begins whose value is on the stack after the step `end`."""
+    """First step of the expression whose value is on the stack after the step `end`; -1 if there is none."""
     needed, place = 1, end
     while place >= 0:
         argument = steps[place].arg if steps[place].opcode >= dis.HAVE_ARGUMENT else None

@@ -1,16 +1,17 @@
-"""What something was made from, as JSON: equal for equal weights, texts, rules and numbers, different otherwise.
+"""Identity of an input, as JSON: equal for equal weights, texts, rules and numbers, different otherwise.
 
-A run that goes on in a folder, or returns what lies there, must be the run that began it. `identity(thing)` says of
-every input what it is, and `difference(there, here)` names the first thing in which two of them differ:
+A run that continues in a folder, or returns results from it, must be the run that began the folder. `identity(thing)`
+describes an input, and `difference(there, here)` names the first difference between two descriptions:
 
     identity(model)         class and a hash of its weights (`larpo_ir.models.fingerprints.fingerprint`)
-    identity(tokenizer)     hashes of what it does to text and of its chat template
+    identity(tokenizer)     hashes of its rules for text and of its chat template
     identity(frame)         number of rows, and a hash of their contents, whatever the order of the columns
-    identity(function)      name and a hash of its code and of what that uses, see `larpo_ir.provenance.code_identity`
+    identity(function)      name and a hash of its code and used values, see `larpo_ir.provenance.code_identity`
     identity(reward)        class and the identities of its attributes; pipelines and lists by their parts
 
-Attributes that change speed or labels and no result are named by their class in `INDIFFERENT`, and left out. So are
-counters and memories, which scoring itself changes, and secrets: nothing that is written to a folder may hold a key.
+A class names in `INDIFFERENT` the attributes that change its speed or labels but no result; these are left out.
+Counters and memories are left out, because scoring itself changes them. Secrets are left out, because no file in a
+folder may hold a key.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ ALWAYS_INDIFFERENT = frozenset({"api_key"})
 
 
 def identity(thing: Any) -> Any:
-    """What something is, in values that JSON and YAML can hold. See the module for what counts."""
+    """Description of a thing, in values that JSON and YAML can hold. The module's introduction lists the kinds."""
     return _Walk().of(thing)
 
 
@@ -45,11 +46,11 @@ def identity(thing: Any) -> Any:
 
 
 class _Walk:
-    """One pass over an object and what it holds; a model is read once, a circle is not walked twice."""
+    """One pass over an object and its parts, which reads a model once and stops at circular references."""
 
     def __init__(self) -> None:
         self._known: dict[int, Any] = {}
-        self._keep: list[Any] = []  # so that no id is used again meanwhile
+        self._keep: list[Any] = []  # keeps things alive, so that no id is used twice
 
     def of(self, thing: Any) -> Any:
         if isinstance(thing, enum.Enum):
@@ -173,12 +174,12 @@ class _Walk:
 
 
 def _short_or_hashed(parts: Any) -> Any:
-    """What a person can read as it is, more than that as a hash."""
+    """The parts themselves if a person can read them all, otherwise their number and a hash."""
     return parts if len(parts) <= LONGEST else {"number": len(parts), "digest": digest(parts)}
 
 
 def _is_from(package: str, name: str) -> Callable[[Any], bool]:
-    """Whether something is of a class of that name, without importing the package."""
+    """A test for instances of a package's class, by name, which does not import the package."""
 
     def matches(thing: Any) -> bool:
         return any(
@@ -190,7 +191,7 @@ def _is_from(package: str, name: str) -> Callable[[Any], bool]:
 
 
 def _is_method_of_a_value(thing: Any) -> bool:
-    """A built-in method such as `"{} {}".format`; functions of a module have the module as their `__self__`."""
+    """True for a method such as `"{} {}".format`; built-in functions of a module have the module as `__self__`."""
     return isinstance(thing, BuiltinMethodType) and not isinstance(thing.__self__, (ModuleType, type(None)))
 
 
@@ -198,7 +199,7 @@ def _is(*kinds: type) -> Callable[[Any], bool]:
     return lambda thing: isinstance(thing, kinds)
 
 
-# The first kind that fits describes a thing; what fits none is an object with attributes.
+# The first kind that fits describes a thing. A thing that fits no kind is an object with attributes.
 KINDS: tuple[tuple[Callable[[Any], bool], Callable[[_Walk, Any], Any]], ...] = (
     (_is_from("torch", "Module"), _Walk._model),
     (_is_from("transformers", "PreTrainedTokenizerBase"), _Walk._tokenizer),
@@ -223,7 +224,7 @@ KINDS: tuple[tuple[Callable[[Any], bool], Callable[[_Walk, Any], Any]], ...] = (
 
 
 def _name(thing: Any) -> str:
-    """Where to import it from."""
+    """Module and name of a thing, as an import needs them."""
     module = getattr(thing, "__module__", None)
     name = (
         getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None) or type(thing).__qualname__

@@ -1,6 +1,6 @@
-"""A folder that one run, evaluation or study fills, and the check that it was made from the same things.
+"""The folder of one run, evaluation or study, and the check that it belongs to these settings.
 
-`config.yaml` in it says what it is made from, in the words of `larpo_ir.provenance.identity`.
+Its `config.yaml` records the settings and inputs, as `larpo_ir.provenance.identity` describes them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from larpo_ir.provenance.outputs import environment, read_config
 
 
 class OutputFolder:
-    """A folder that the main process fills. `claim` refuses one in which something else lies."""
+    """A folder that the main process fills. `claim` refuses a folder that holds something else."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -30,7 +30,7 @@ class OutputFolder:
 
     @property
     def config(self) -> Path:
-        """The record of what the folder is made from."""
+        """The record of the folder's settings and inputs."""
         return self / "config.yaml"
 
     @property
@@ -39,16 +39,16 @@ class OutputFolder:
         return self / "environment.json"
 
     def claim(self, settings: Mapping[str, Any], free: Collection[str], beside: Collection[str] = ()) -> None:
-        """Record what this folder is made from, as config.yaml and environment.json.
+        """Record the settings of this folder in config.yaml, and versions and hardware in environment.json.
 
         Args:
-            settings: everything that the results depend on, see `larpo_ir.provenance.identity`; the main process's
-                settings count, those of other processes do not.
-            free: names of settings that may change when the work goes on.
+            settings: everything that the results depend on, see `larpo_ir.provenance.identity`; only the main
+                process's settings count.
+            free: names of settings that may change when the work is resumed.
             beside: names that may lie in the folder before it is claimed.
 
-        Raises `ValueError`, in one line that names the first difference, when the folder holds a run that is made
-        from something else, or anything else. Nothing is written then.
+        Raises a one-line `ValueError`, and writes nothing, if the folder holds a run with other settings (the line
+        names the first difference) or anything else.
         """
         if is_main_process():
             self._claim(as_written(settings), free, beside)

@@ -1,4 +1,4 @@
-"""Records of what an output was made from: `config.yaml` in a folder, `FILE.config.yaml` beside a single file."""
+"""Records of an output's settings and inputs: `config.yaml` in a folder, `FILE.config.yaml` beside a single file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PACKAGES = ("larpo_ir", "torch", "transformers", "trl", "datasets", "pyterrier",
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """What a config.yaml says; `ValueError` where it is none."""
+    """Settings in a config.yaml; `ValueError` if the file holds none."""
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -33,11 +33,11 @@ def read_config(path: Path) -> dict[str, Any]:
 def made_already(
     path: str | os.PathLike[str], settings: Mapping[str, Any], free: Collection[str] = ()
 ) -> bool:
-    """Whether a command's output is there and was made from these settings (`FILE.config.yaml` says what it was).
+    """True if a command's output exists and was made from these settings, which `FILE.config.yaml` records.
 
     `free`: names of settings that are recorded and not compared.
 
-    Raises `ValueError` where something else is there: nothing is written over.
+    Raises `ValueError` if another output exists, so that no output is overwritten.
     """
     path, record = Path(path), config_beside(path)
     if not path.exists():
@@ -53,7 +53,7 @@ def made_already(
 
 
 def is_made(path: str | os.PathLike[str], settings: Mapping[str, Any], free: Collection[str] = ()) -> bool:
-    """`made_already`, for commands: it is said where there is nothing to do."""
+    """`made_already` for commands: prints a line if there is nothing to do."""
     there = made_already(path, settings, free)
     if there:
         print(f"{path} is there already, made from the same: nothing to do; delete it to make it again")
@@ -61,13 +61,13 @@ def is_made(path: str | os.PathLike[str], settings: Mapping[str, Any], free: Col
 
 
 def record_made(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
-    """Write beside an output what it was made from."""
+    """Write the record of an output's settings beside it."""
     text = yaml.safe_dump(as_written(settings), sort_keys=False, allow_unicode=True)
     write_atomically(config_beside(path), text)
 
 
 def config_beside(path: str | os.PathLike[str]) -> Path:
-    """Where the record of a single file's origin lies."""
+    """Path of the record beside a single file."""
     path = Path(path)
     return path.with_name(f"{path.name}.config.yaml")
 

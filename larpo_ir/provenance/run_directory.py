@@ -1,4 +1,4 @@
-"""The folder of an alignment run: the place of each of its files. `docs/design.md` lists them (*A run on disk*)."""
+"""Paths of the files in the folder of an alignment run. `docs/design.md` lists them (*A run on disk*)."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from larpo_ir.provenance.outputs import read_config
 if TYPE_CHECKING:
     from datasets import Dataset
 
-# Columns of the fixed lists that change from one policy to the next; the others lie beside iteration 0.
+# Columns of the fixed lists that are saved for every policy; only iteration 0 has the others.
 CHANGING = ["qid", "docno", "now", "implicit"]
 NOT_TAKEN_OVER = shutil.ignore_patterns("lists", "checkpoint-*")
 
 
 class RunDirectory(OutputFolder):
-    """The folder of an alignment run, of an iteration's files in `iteration-SS`.
+    """The folder of an alignment run. The files of iteration S are in its folder `iteration-SS`.
 
-    Every path of a run comes from here. The methods with the name of a file return its path, whether it exists or
-    not; `frame`, `fixed_lists` and `lists` read.
+    Every path of a run comes from here. Methods named after a file return its path, even if it does not exist;
+    `frame`, `fixed_lists` and `lists` read files.
     """
 
     @property
@@ -87,7 +87,7 @@ class RunDirectory(OutputFolder):
             raise ValueError(f"{path}: damaged or not Parquet ({str(error).splitlines()[0]})") from None
 
     def fixed_lists(self, iteration: int) -> pd.DataFrame | None:
-        """The fixed held-out lists with `now` and `implicit` of the policy of an iteration, if these were saved."""
+        """Fixed held-out lists with `now` and `implicit` of an iteration's policy; None if they were not saved."""
         first, mine = (self.frame(number, "fixed_lists") for number in (0, iteration))
         if iteration == 0 or first is None or mine is None:
             return first if iteration == 0 else None
@@ -106,7 +106,7 @@ class RunDirectory(OutputFolder):
         return [measured["policy"] for measured in saved if "policy" in measured]
 
     def take_over(self, other: Path, free: Collection[str]) -> None:
-        """Copy iteration 0 of a run that differs only in the settings named in `free`, unless there is one.
+        """Copy iteration 0 of a run that differs only in the settings named in `free`, unless this run has one.
 
         Raises `ValueError` when another setting differs.
         """

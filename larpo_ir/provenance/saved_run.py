@@ -1,4 +1,4 @@
-"""What a run left on disk, read back: settings, measures, frames; of an unfinished run, as far as it got."""
+"""An alignment run read back from disk: its settings, measures and frames, also if it is not finished."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SavedRun:
 
     @property
     def directory(self) -> RunDirectory:
-        """The places of the run's files."""
+        """Paths of the run's files."""
         return RunDirectory(self.path)
 
     @property
@@ -48,7 +48,7 @@ class SavedRun:
 
     @property
     def measures(self) -> list[str]:
-        """What any of its policies was measured on, in order."""
+        """Names of the measures that any of its policies has, in order."""
         return list(dict.fromkeys(name for row in self.intervals for name in row))
 
     def frame(self, iteration: int, name: str) -> pd.DataFrame | None:
@@ -69,7 +69,7 @@ class SavedRun:
         return {}
 
     def note(self) -> str | None:
-        """That the run has not come to its end, if so."""
+        """A note if the run is not finished, otherwise None."""
         planned = self.settings.get("iterations")
         if not isinstance(planned, int) or planned <= self.last:
             return None
@@ -77,7 +77,7 @@ class SavedRun:
 
 
 def read_saved_runs(paths: Sequence[str | os.PathLike[str]]) -> list[SavedRun]:
-    """The runs of several folders, each with a name of its own.
+    """The runs of several folders, each with a distinct name.
 
     Raises `ValueError` for a folder that is no run or is named twice.
     """
@@ -89,7 +89,7 @@ def read_saved_runs(paths: Sequence[str | os.PathLike[str]]) -> list[SavedRun]:
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
-    """The shortest ends of paths that tell all of them apart.
+    """The shortest endings of paths that are all different.
 
     >>> names_of([Path("/runs/seed-0/dpo"), Path("/runs/seed-1/dpo")])
     ['seed-0/dpo', 'seed-1/dpo']
@@ -102,7 +102,7 @@ def names_of(paths: Sequence[Path]) -> list[str]:
 
 
 def read_saved_run(path: str | os.PathLike[str], name: str | None = None) -> SavedRun:
-    """Read a run's folder. Raises `ValueError` where there is none, nothing is measured yet or a file is damaged."""
+    """Read a run's folder. Raises `ValueError` if it holds no run or no measures yet, or a file is damaged."""
     path = Path(path)
     if not path.is_dir():
         raise ValueError(f"{path}: no such folder; give the folder of a run")

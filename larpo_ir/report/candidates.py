@@ -1,4 +1,4 @@
-"""Candidate lists as the page's browser shows them: what was retrieved, how it was judged, how likely it is."""
+"""Candidate lists for the page's browser: responses with their rewards and log-probabilities."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import pandas as pd
 
 from larpo_ir.provenance.saved_run import SavedRun
 
-# How a list came about.
+# Kinds of lists.
 RETRIEVED, HELD_OUT = "pool", "held out"
 LIST = ["run", "kind", "iteration", "qid", "query"]
 CANDIDATE = ["text", "reward", "implicit", "logprob", "source", "temperature", "num_tokens", "count"]
 
 
 def candidate_lists(runs: Sequence[SavedRun], max_lists: int) -> tuple[pd.DataFrame, int]:
-    """Candidates of at most `max_lists` lists of all runs, and how many lists there are.
+    """Candidates of at most `max_lists` lists of all runs, and the number of all lists.
 
-    A list is a prompt's responses in an iteration S of a run. Of kind `pool`: what π_S retrieved for a training
-    prompt; `logprob` is log π_S, and `implicit` is log π_S − log π_0 where π_0 had retrieved the same response. Of
-    kind `held out`: the fixed lists, with `logprob` and `implicit` of π_S whatever policy they came from. `source` is
+    A list is a prompt's responses in an iteration S of a run. Kind `pool`: responses that π_S retrieved for a
+    training prompt; `logprob` is log π_S, and `implicit` is log π_S − log π_0 if π_0 retrieved the same response.
+    Kind `held out`: the fixed lists, with `logprob` and `implicit` of π_S, whichever policy sampled them. `source` is
     the iteration from which a response came.
 
-    Where there are more, each run, kind and iteration keeps the same number as far as it has them, and the same
-    prompts everywhere.
+    If there are more lists, each run, kind and iteration keeps the same number, as far as it has them, and the same
+    prompts.
 
     Returns:
         Frame with `run` (its place), `kind, iteration, qid, query` and `text, reward, implicit, logprob, source,
@@ -39,7 +39,7 @@ def candidate_lists(runs: Sequence[SavedRun], max_lists: int) -> tuple[pd.DataFr
     lists = everything[LIST[:4]].drop_duplicates()
     total = len(lists)
     if total > max_lists:
-        # an order of prompts that says nothing of them and is the same in every run
+        # an arbitrary order of prompts, by hash, which is the same in every run
         order = lists["qid"].map(lambda qid: hashlib.blake2b(qid.encode(), digest_size=8).hexdigest())
         place = order.groupby([lists["run"], lists["kind"], lists["iteration"]]).rank(method="first")
         lists = lists.loc[place.sort_values(kind="stable").index[:max_lists]]
@@ -73,7 +73,7 @@ def _frames(place: int, run: SavedRun) -> Iterator[pd.DataFrame]:
 def _listed(
     frame: pd.DataFrame, run: int, kind: str, iteration: int, logprob: Any, implicit: Any, source: Any
 ) -> pd.DataFrame:
-    """A frame in the columns of the browser; what it does not say is missing."""
+    """A frame with the columns of the browser; values that it lacks are missing."""
     known = {name: frame.get(name, np.nan) for name in ("temperature", "num_tokens")}
     table = frame[["qid", "query", "text"]].assign(
         run=run,
@@ -91,10 +91,10 @@ def _listed(
 
 
 def browser_data(runs: Sequence[SavedRun], candidates: pd.DataFrame, total: int) -> dict[str, Any]:
-    """What the page's script reads. A text stands there once, however many lists hold it; a row is an array.
+    """Data for the page's script. Each text is stored once, however many lists hold it; a row is an array.
 
-    `lists`: `[run, kind, iteration, qid, prompt, candidates]`, a candidate being `[text, reward, …]` in the order of
-    `CANDIDATE`; prompt and text are places in `texts`.
+    `lists`: `[run, kind, iteration, qid, prompt, candidates]`. A candidate is `[text, reward, …]` in the order of
+    `CANDIDATE`. Prompt and text are indices of `texts`.
     """
     codes, texts = pd.factorize(pd.concat([candidates["query"], candidates["text"]], ignore_index=True))
     prompts, responses = codes[: len(candidates)].tolist(), codes[len(candidates) :].tolist()

@@ -1,4 +1,4 @@
-"""Runs against each other and against what they started from, query by query."""
+"""Runs against each other and against the policy before alignment, query by query."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BEFORE = "before alignment"
 
 
 class Outcome(NamedTuple):
-    """Queries on which a system is better than, as good as, worse than another."""
+    """Numbers of queries on which a system is better than, as good as, and worse than another."""
 
     wins: int
     ties: int
@@ -30,10 +30,10 @@ def compare_runs(runs: Sequence[SavedRun]) -> tuple[pd.DataFrame, list[str]]:
     """The last policy of every run against the one before alignment, and of every two runs against each other.
 
     Returns:
-        Frame with `family, measure, system, baseline`, `larpo_ir.evaluation.significance.compare`'s columns (means, difference,
-        its interval, p of the paired randomisation test), `wins, ties, losses` counted over queries, and `p_holm`,
-        corrected for each measure over the pairs of its `family`, `change` or `runs`. And a line for each two runs
-        that cannot be compared, since they were not measured on the same prompts.
+        Frame with `family, measure, system, baseline`, the columns of `larpo_ir.evaluation.significance.compare`
+        (means, difference, its interval, p of the paired randomisation test), `wins, ties, losses` counted over
+        queries, and `p_holm`, corrected for each measure over the pairs of its `family` (`change` or `runs`). Also a
+        list with a line for each two runs that cannot be compared, because their tasks or held-out prompts differ.
     """
     rows = [
         _pair(run.name, run.per_query(run.last), BEFORE, run.per_query(0)).assign(family="change")
@@ -75,7 +75,7 @@ def compare_runs(runs: Sequence[SavedRun]) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _pair(system: str, ours: pd.DataFrame, baseline: str, theirs: pd.DataFrame) -> pd.DataFrame:
-    """A row per measure that both have, on the queries that both have."""
+    """A row for each common measure, on the common queries."""
     measures = [name for name in ours if name in theirs]
     both = ours.index.intersection(theirs.index)
     if not measures or not len(both):

@@ -1,7 +1,7 @@
-"""The page: one file with its style, script, pictures and data in it, which opens from disk and asks no network.
+"""The page in HTML: one file that holds its style, script, pictures and data, and opens from disk without a network.
 
-What a model wrote gets into the page in one way: as JSON in a block that no browser executes, with every character
-that HTML gives a meaning escaped; the script shows it as text. Everything else is escaped here.
+The text of models enters the page only as JSON, in a block that no browser executes, with all special characters of
+HTML escaped; the script shows it as text. All other text is escaped here.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from larpo_ir.evaluation.tables import cell, is_number
 from larpo_ir.report.comparison import Outcome
 from larpo_ir.report.sections import Section
 
-_INSIDE = re.compile(r" (?![\[(])")  # where a number with its interval is not broken into lines
+_INSIDE = re.compile(r" (?![\[(])")  # spaces that must not break a number and its interval into lines
 _HTML = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
 
 def page(
     title: str, sections: Sequence[Section], notes: Sequence[str] = (), data: dict[str, Any] | None = None
 ) -> str:
-    """The page of these sections, with the browser of candidate lists where there is `data` (`browser_data`)."""
+    """The page of these sections, with the browser of candidate lists if there is `data` (`browser_data`)."""
     files = {name: _file(name) for name in ("page.html", "page.css", "page.js", "browser.html")}
     shown = data is not None and bool(data["lists"])
     links = [(section.name, section.title) for section in sections]
@@ -50,7 +50,7 @@ def page(
 
 
 def json_block(data: Any) -> str:
-    """JSON that can stand in a `<script>` whatever text is in it: pure ASCII, and no `<`, `>` or `&`.
+    """JSON that is safe in a `<script>`, whatever text it holds: pure ASCII, without `<`, `>` or `&`.
 
     >>> json_block("</script>\\u2028")
     '"\\\\u003c/script\\\\u003e\\\\u2028"'
@@ -66,7 +66,7 @@ def _file(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """What the page's policy allows to be executed: this text and no other."""
+    """Hash by which the page's content security policy allows this style or script and no other."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
@@ -88,7 +88,7 @@ def _section(section: Section) -> str:
 
 
 def html_table(frame: pd.DataFrame, caption: str) -> str:
-    """A frame as a table, its index left out; numbers are set to the right."""
+    """A frame as a table, its index left out; numbers are aligned to the right."""
     kinds = ["number" if is_number(frame[name]) else "text" for name in frame]
     head = "".join(
         f'<th scope="col" class="{kind}">{html.escape(str(name))}</th>'

@@ -1,4 +1,4 @@
-"""What a report consists of: sections of text, tables and a figure, written alike in Markdown, LaTeX and the page."""
+"""Sections of a report: text, tables and a figure, written alike in Markdown, LaTeX and the page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from larpo_ir.evaluation.tables import NOTHING, counted, curve, interval, p_valu
 from larpo_ir.provenance.saved_run import SavedRun
 from larpo_ir.report.comparison import Outcome
 
-# measure -> how a curve of it is called
+# measure -> title of its curve
 CURVES = {
     "greedy_accuracy": "greedy",
     "pass@1": "Pass@1",
@@ -52,9 +52,9 @@ def title_of(measure: str) -> str:
 class Section:
     """A heading with text, tables by their captions and a figure.
 
-    `paper`: a table's caption in LaTeX, which has to stand without the text; `{}` is the caption here. `files`:
-    numbers in full, by the name of their CSV file. `choose`: the tables are alternatives, of which paper
-    shows the first and the page the one that the reader picks.
+    `paper`: a table's caption in LaTeX, which must be clear without the text; `{}` is the caption in `tables`.
+    `files`: all numbers, by the name of their CSV file. `choose`: the tables are alternatives; paper shows the first
+    of them, the page the one that the reader picks.
     """
 
     name: str
@@ -176,7 +176,7 @@ def pass_at_n(runs: Sequence[SavedRun]) -> Section | None:
 
 
 def rewards(runs: Sequence[SavedRun]) -> Section | None:
-    """Distribution of the rewards of what each policy samples."""
+    """Distribution of the rewards of each policy's samples."""
     values = {run.name: [_rewards(run, iteration) for iteration in range(run.last + 1)] for run in runs}
     values = {name: run for name, run in values.items() if any(map(len, run))}
     if not values:
@@ -208,7 +208,7 @@ def rewards(runs: Sequence[SavedRun]) -> Section | None:
     )
 
 
-# column -> which quantile it holds
+# column -> its quantile
 QUANTILES = {"min": 0.0, "5 %": 0.05, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "95 %": 0.95, "max": 1.0}
 
 
@@ -218,7 +218,7 @@ def _quantiles(sample: np.ndarray) -> dict[str, float]:
 
 
 def _shares(sample: np.ndarray, levels: np.ndarray) -> dict[str, float]:
-    """How much of a sample has each of the few values that rewards have."""
+    """Share of a sample that has each of these rewards."""
     return {f"share of {level:g}": float((sample == level).mean()) for level in levels}
 
 
@@ -242,7 +242,7 @@ HOLM = (
 
 
 def comparison(table: pd.DataFrame, per_query: pd.DataFrame, measure: str) -> Section | None:
-    """Wins, ties and losses over queries and tests, the chosen measure first. `table`: of `compare_runs`."""
+    """Wins, ties and losses over queries, and tests, for the chosen measure first. `table`: of `compare_runs`."""
     if table.empty:
         return None
     names = [measure, *(name for name in table["measure"].unique() if name != measure)]
@@ -287,7 +287,7 @@ def _outcomes(table: pd.DataFrame) -> list[Outcome]:
 
 
 def diagnostics(runs: Sequence[SavedRun]) -> Section | None:
-    """What the optimiser did to each policy (`larpo_ir.evaluation.diagnostics`)."""
+    """Diagnostics of each policy (`larpo_ir.evaluation.diagnostics`)."""
     frames = [diagnose(run.path).assign(run=run.name) for run in runs]
     everything = pd.concat(frames, ignore_index=True)
     if everything.empty:

@@ -1,4 +1,4 @@
-"""Reports as files: the short one that the loop leaves in a run's folder, and the full one of `larpo-ir report`."""
+"""Files of reports: the short report that the loop writes to a run's folder, the full one of `larpo-ir report`."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from larpo_ir.report.sections import Section
 logger = logging.getLogger("larpo_ir")
 
 FORMATS = ("png", "pdf")  # of figures: for reading, and for a paper
-MARK = "report.json"  # by which a folder is known to hold a report
+MARK = "report.json"  # this file marks a folder that holds a report
 
 
 def write_report(directory: str | os.PathLike[str]) -> Path:
-    """Write `report.md`, `report.html` and, where responses were sampled, `pass_at_n` (PNG, PDF) into a run's folder.
+    """Write `report.md`, `report.html` and, if responses were sampled, `pass_at_n` (PNG, PDF) into a run's folder.
 
-    The short report: measures and Pass@N. It is written after every iteration and costs next to nothing; `report`
+    This short report has measures and Pass@N. It is written after every iteration, in next to no time; `report`
     writes the full one. Returns the path of `report.md`.
     """
     run = read_saved_run(directory)
@@ -43,7 +43,7 @@ def write_report(directory: str | os.PathLike[str]) -> Path:
 
 @dataclass(frozen=True)
 class WrittenReport:
-    """A report that was written: its folder, its files, and how many of all candidate lists the page shows."""
+    """A written report: its folder, its files, and the numbers of shown and of all candidate lists."""
 
     folder: Path
     files: list[str]
@@ -63,11 +63,11 @@ def report(
     Args:
         runs: folders of runs
         output: folder for the report; by default `report` in the run's folder, or beside the first of several
-        measure: of the comparison query by query, e.g. Pass@1; by default the first that all runs have
-        max_lists: how many candidate lists the page holds, spread evenly over runs and iterations
+        measure: measure of the comparison query by query, e.g. Pass@1; by default the first that all runs have
+        max_lists: largest number of candidate lists on the page, spread evenly over runs and iterations
 
-    Returns the folder, names of the files in it, and how many candidate lists there are. Reasons why runs cannot be
-    compared are logged.
+    Returns the folder, the names of its files, and the numbers of candidate lists. Logs the reasons why runs cannot
+    be compared.
     """
     if max_lists < 0:
         raise ValueError(f"max_lists must be at least 0, got {max_lists}")
@@ -104,7 +104,7 @@ def _title(runs: Sequence[SavedRun]) -> str:
 
 
 def _sections(runs: Sequence[SavedRun], comparison: pd.DataFrame, measure: str | None) -> list[Section]:
-    """Sections of the full report, as far as the runs have left what they show."""
+    """Sections of the full report, without those for which the runs have no data."""
     per_query = pd.concat(
         [run.per_query(run.last).rename_axis("qid").reset_index().assign(run=run.name) for run in runs]
     )
@@ -120,7 +120,7 @@ def _sections(runs: Sequence[SavedRun], comparison: pd.DataFrame, measure: str |
 
 
 def _measure(runs: Sequence[SavedRun], asked: str | None) -> str | None:
-    """The measure to compare in: the one asked for, by name or printed title, or the first one that all runs have."""
+    """The measure to compare: the one asked for, by name or printed title, or the first one that all runs have."""
     shared = [name for name in runs[0].measures if all(name in run.measures for run in runs)]
     if asked is None:
         return next((name for name in (*parts.COMPARED, *shared) if name in shared), None)
@@ -131,7 +131,7 @@ def _measure(runs: Sequence[SavedRun], asked: str | None) -> str | None:
 
 
 def _check(folder: Path) -> None:
-    """Raise where something else lies that a report would be mixed with."""
+    """Raise `ValueError` if the folder holds other files, which a report must not mix with."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; choose another output")
     if folder.is_dir() and any(folder.iterdir()) and not _is_report(folder / MARK):
@@ -152,7 +152,7 @@ def _write(
     notes: Sequence[str],
     data: dict[str, Any] | None = None,
 ) -> Path:
-    """report.md, report.html and the figures. Returns the path of report.md."""
+    """Write report.md, report.html and the figures. Returns the path of report.md."""
     lines = [f"# {title}\n", *(f"{note}.\n" for note in notes)]
     for section in sections:
         lines += [f"## {section.title}\n"] + ([f"{section.text}\n"] if section.text else [])
@@ -168,7 +168,7 @@ def _write(
 
 
 def _write_tables(folder: Path, title: str, sections: Sequence[Section]) -> list[str]:
-    """report.tex and the CSV files; names of all files of the report."""
+    """Write report.tex and the CSV files. Returns the names of all files of the report."""
     names = ["report.html", "report.md", "report.tex"]
     tables = [f"% {' '.join(title.split())}: to be read by \\input; needs \\usepackage{{booktabs}}\n"]
     for section in sections:

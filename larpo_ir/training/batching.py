@@ -1,4 +1,4 @@
-"""Training batches by tokens, not by count."""
+"""Training batches with a limit of tokens instead of lists."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from larpo_ir.models.layouts import fill
 
 
 class TokenBudgetSampler(Sampler[list[int]]):
-    """Batches of lists of at most `max_tokens` tokens, those of similar length together.
+    """Batches of lists with at most `max_tokens` tokens; lists of similar length share a batch.
 
     One optimiser step takes `world_size · accumulation` batches, which are neighbours in length, so that no process
-    waits long for another. `rank` says which of them are this process's; every process makes the same plan from
-    `seed`, without talking to the others. What is in a batch stays the same in all epochs, the order of the steps
-    is new in each.
+    waits long for another. `rank` selects the batches of this process; every process makes the same plan from `seed`,
+    without communication. The content of a batch is the same in all epochs; the order of the steps is new in each.
 
-    There are always whole steps: batches are halved until their number fits (where every batch is a single list
-    already, the first are used twice to give every process one).
+    All steps are whole: batches are halved until their number fits. (If every batch is a single list already, the
+    first ones are used twice to give every process one.)
 
     Args:
-        costs: tokens of every list. One that costs more than `max_tokens` is a batch of its own.
+        costs: tokens of every list. A list with more than `max_tokens` is a batch of its own.
     """
 
     def __init__(
@@ -66,9 +65,9 @@ class TokenBudgetSampler(Sampler[list[int]]):
 def whole_steps(
     batches: list[list[int]], costs: Sequence[int], world_size: int, accumulation: int = 1
 ) -> list[list[int]]:
-    """Batches in a number that `world_size · accumulation` divides: the dearest are halved until it does.
+    """Batches in a number that `world_size · accumulation` divides: the costliest are halved until it does.
 
-    Where every batch is a single item already the first are used again, as far as every process needs one.
+    If every batch is a single item already, the first ones are used again until every process has one.
     """
     while len(batches) % (world_size * accumulation):
         place = max(

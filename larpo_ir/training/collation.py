@@ -1,4 +1,4 @@
-"""Ranked lists on their way to the trainer: tokenised once, collated batch by batch."""
+"""Ranked lists as the trainer reads them: tokenised once, collated batch by batch."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ TOKENIZED_COLUMNS = ["prompt_ids", "completion_ids", "relevance", "ref_logps"]
 
 
 class ListCollator:
-    """Collates tokenised lists to tensors.
+    """Collates tokenised lists into tensors.
 
-    `relevance, mask, lengths` and, when known, `ref_logps` are [batch, list]. `rows` [batch] are the numbers of lists
-    that have one. The other tensors are the responses as the model reads them, see `larpo_ir.models.layouts`;
-    `owners` are places in the flat [batch · list].
+    `relevance, mask, lengths` and, if known, `ref_logps` are [batch, list]. `rows` [batch] are the numbers of the
+    lists, if these have numbers. The other tensors hold the responses as the model reads them, see
+    `larpo_ir.models.layouts`; `owners` are indices of the flat [batch · list].
     """
 
     def __init__(self, pad_token_id: int, layout: str = "plain") -> None:
@@ -39,7 +39,7 @@ class ListCollator:
             flat = torch.tensor([value for row in values for value in row], dtype=torch.float32)
             return torch.zeros(mask.shape).masked_scatter(mask, flat)
 
-        # (the first entry tells the Trainer how many examples there are)
+        # (the Trainer takes the number of examples from the first entry)
         batch: dict[str, Any] = {
             "relevance": padded([example["relevance"] for example in examples]),
             "mask": mask,
@@ -67,9 +67,10 @@ def tokenize_dataset(
 ) -> Dataset:
     """Ranked lists as token ids: `prompt_ids, completion_ids, relevance [, ref_logps]`, one row a list.
 
-    `completion_ids` in the lists are used as they are: what was sampled need not be what a tokenizer makes of
-    its text. `chat`: whether a prompt that is a string is a user turn, see `larpo_ir.models.prompting`. Raises
-    `ValueError` for invalid lists, for chats that the template refuses and for prompts that leave no room for a response.
+    `completion_ids` in the lists are used unchanged, because a tokenizer may make other ids of a sampled text.
+    `chat`: True if a prompt that is a string is a user turn, see `larpo_ir.models.prompting`. Raises
+    `ValueError` for invalid lists, for chats that the template refuses and for prompts that leave no room for a
+    response.
     """
     check_lists(dataset)
     ask = prompting_for(tokenizer, chat=chat)

@@ -1,19 +1,18 @@
-"""log π(y|x) on disk, reusable across runs and processes: by model, tokenizer and content.
+"""log π(y|x) on disk, reusable across runs and processes, by policy, token ids and variant.
 
-A reference policy is scored once. `fingerprint(model)` names the policy by its weights, token ids name prompt and
-response, and what is known is looked up instead of computed:
+A policy scores each response once. `fingerprint(model)` names the policy by its weights, token ids name prompt and
+response, and known values are looked up instead of computed:
 
     cache, policy = LogprobCache("cache"), fingerprint(model)
     known = cache.get(policy, lists, variant="bf16")           # a number for each response, None if unknown
     cache.put(policy, lists, values, variant="bf16")
 
-* The tokenizer needs no name of its own: keys are token ids, and another tokenizer makes other ids (or the same
-  ones, and then the value is the same).
-* `variant` names whatever else changes a value: the autocast precision, an attention implementation, an adapter
-  that is switched off for the pass. Equal weights in another variant are other keys.
-* There is one SQLite file per policy, `DIRECTORY/<fingerprint>.sqlite`, so that what a policy knew can be deleted
-  with it. Any number of processes may read and write at once: a `put` is one transaction, wholly there or not at
-  all. It waits for locks instead of using a write-ahead log, which network file systems cannot hold.
+* The key does not name the tokenizer: another tokenizer makes other token ids, or the same ids and so the same value.
+* `variant` names everything else that changes a value: the autocast precision, an attention implementation, an
+  adapter that is switched off for the pass. Equal weights in another variant have other keys.
+* Each policy has one SQLite file, `DIRECTORY/<fingerprint>.sqlite`, so that its values can be deleted with it. Any
+  number of processes may read and write at once: a `put` is one transaction, stored wholly or not at all. It waits
+  for locks and uses no write-ahead log, because network file systems do not support one.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from larpo_ir.models.tokenization import TokenizedList
 
 LOCK_TIMEOUT = 120.0  # seconds
-# What SQLite says of a file that is in order but out of reach; anything else it says of one that is not ours.
+# SQLite's errors for an intact file that is out of reach. Other errors mean that the file is no cache.
 OUT_OF_REACH = {
     sqlite3.SQLITE_BUSY: f"another process has locked it for {LOCK_TIMEOUT:.0f} seconds; wait for that to end",
     sqlite3.SQLITE_LOCKED: "another process has locked it; wait for that to end",
@@ -45,20 +44,14 @@ OUT_OF_REACH = {
 }
 
 
-# The policy
-
-
-# The values
-
-
 class LogprobCache:
     """Log-probabilities of responses, in nats, kept in `directory` (made when first written to).
 
-    `policy` is what `fingerprint(model)` returned, `lists` are prompts and responses as token ids
-    (`larpo_ir.models.tokenization.TokenizedList`), `variant` is explained in the module. Values come back exactly as
-    they were put, as double-precision floats; putting one again replaces it.
+    `policy` is the result of `fingerprint(model)`, `lists` are prompts and responses as token ids
+    (`larpo_ir.models.tokenization.TokenizedList`), `variant` is explained in the module. Values are stored exactly,
+    as double-precision floats; a second `put` replaces a value.
 
-    Raises `ValueError` for a file that is no cache, is damaged or out of reach, naming it.
+    Raises `ValueError` that names the file if it is no cache, damaged or out of reach.
 
     >>> import tempfile
     >>> from larpo_ir.models.tokenization import TokenizedList
@@ -106,7 +99,7 @@ class LogprobCache:
         *,
         variant: str = "",
     ) -> None:
-        """Store `logps`, one row per list and one number per response, all or (on any error) none."""
+        """Store `logps`, one row per list and one number per response; on an error, store none of them."""
         rows = list(_rows(lists, logps, variant))
         path = self.path(policy)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +140,7 @@ def _look_up(database: sqlite3.Connection, path: Path, key: bytes) -> float | No
 
 
 def _keys(tokens: TokenizedList, variant: str) -> Iterator[bytes]:
-    """One key per response. The prompt's length is in it: where the prompt ends matters, log π sums what follows."""
+    """One key per response. It holds the prompt's length, because log π sums only the tokens after the prompt."""
     start = f"{len(tokens.prompt_ids)} {len(variant)} {variant}"
     prompt = hashlib.blake2b(start.encode(), digest_size=16)
     prompt.update(array("q", tokens.prompt_ids).tobytes())

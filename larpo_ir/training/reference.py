@@ -1,11 +1,11 @@
-"""Log-probabilities of a policy that does not change meanwhile: the reference's, the current policy's on fixed lists.
+"""Log-probabilities of a policy that does not change: a reference, or the current policy on fixed lists.
 
-One pass without gradients, shared among the processes of a launch; with a cache on disk no response is scored twice
-by the same policy, in this run or another.
+One pass without gradients, divided among the processes of a launch. With a cache on disk, no policy scores a response
+twice, in this run or another.
 
-Every process makes the same number of forward passes, as it must where each holds a part of the policy (FSDP,
-ZeRO-3): one that made fewer would leave the others waiting for its part. So what is known already, and the way to
-score the rest, is decided by the main process for all.
+Every process makes the same number of forward passes. This is necessary if each holds a part of the policy (FSDP,
+ZeRO-3), because all wait for the part of a process that makes fewer. So the main process decides for all which values
+are known and how the rest is scored.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ def fixed_logprobs(
 ) -> list[list[float]]:
     """log π(y|x) of every response of every list, in nats, on every process; all must call it with the same lists.
 
-    `model`: whole in every process, or sharded and wrapped for training. `max_tokens`: tokens that go through it at
-    once. `cache`: a directory for `LogprobCache`; None computes everything. `precision`: what the values are computed
-    in, where that is not the weights' own (autocast): values in another precision are other values.
+    `model`: whole in every process, or sharded and wrapped for training. `max_tokens`: tokens of one forward
+    pass. `cache`: a directory for `LogprobCache`; None computes everything. `precision`: precision of the computation
+    if it is not that of the weights (autocast); the cache keeps the values of each precision apart.
     """
     memory = None if cache is None else _Memory(cache, model, precision)
     known: list[list[float | None]] = [[None] * len(tokens.completion_ids) for tokens in lists]
@@ -87,9 +87,9 @@ def _computed(
     memory: _Memory | None,
     progress: str,
 ) -> list[float]:
-    """The values of all responses of all lists, one after the other."""
+    """The values of all responses of all lists, in order."""
     values = [0.0] * sum(len(tokens.completion_ids) for tokens in lists)
-    # (nothing is run for parts without a token: their processes would make fewer passes)
+    # (parts without a token are not run: their processes would make fewer passes)
     parts = [part for part in units(lists, way.layout, max_tokens) if any(part.tokens.completion_ids)]
     costs = [part.cost for part in parts]
     batches = fill(costs, max_tokens, padded=way.layout == "plain")
@@ -117,7 +117,7 @@ def _computed(
 
 
 class _Memory:
-    """The part of a `LogprobCache` that is a policy's own."""
+    """One policy's part of a `LogprobCache`."""
 
     def __init__(self, cache: str | os.PathLike[str], model: nn.Module, precision: str | None) -> None:
         attention = getattr(getattr(unwrap(model), "config", None), "_attn_implementation", "")

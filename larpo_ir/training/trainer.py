@@ -1,12 +1,12 @@
-"""`LarPOTrainer`: a `transformers.Trainer` that eats ranked lists.
+"""`LarPOTrainer`: a `transformers.Trainer` for ranked lists.
 
-Whatever works with a Trainer works here as its users expect: accelerate, DeepSpeed, FSDP, PEFT, gradient
-checkpointing and accumulation, `report_to`, checkpoints and resuming.
+The features of a Trainer work as its users expect: accelerate, DeepSpeed, FSDP, PEFT, gradient checkpointing and
+accumulation, `report_to`, checkpoints and resuming.
 
 A training example is one ranked list (see `larpo_ir.data.lists`). It is tokenised once, before training. Reference
 log-probabilities are taken from the column `ref_logps` or computed once, before the first step, so that no
-reference model sits in memory while the policy trains. Where the processes share out the policy (FSDP, DeepSpeed),
-none can run it before it is wrapped: `larpo_ir.training.trainer_reference` says what happens then.
+reference model takes memory while the policy trains. If each process holds a part of the policy (FSDP, DeepSpeed),
+no process can run it before it is wrapped; `larpo_ir.training.trainer_reference` handles this case.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _prepared(policy: Any, args: LarPOConfig, peft_config: PeftConfig | None) ->
 
 
 def disable_dropout(model: nn.Module) -> None:
-    """Set every dropout rate to 0. Attention and some decoder layers hold theirs as a number, not as a module."""
+    """Set every dropout rate to 0. Attention and some decoder layers hold it as a number, not as a module."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -91,18 +91,18 @@ def _of_each(datasets: Any, change: Callable[[Dataset], Dataset | None]) -> Any:
 class LarPOTrainer(Trainer):
     """Trains a causal language model on ranked lists with a ranking objective.
 
-    `model`: a model or a path. `ref_model`: the reference policy; None is the model as it is when training
+    `model`: a model or a path. `ref_model`: the reference policy; None means the model as it is when training
     starts (with PEFT: the model without its adapter). It is used once, before training, and only if the objective
-    needs it and the lists carry no `ref_logps`. Under FSDP and DeepSpeed that is when the first batch comes; what was
-    found is kept in the output directory (`reference_logprobs.json`) for training that is resumed there.
+    needs it and the lists have no `ref_logps`. Under FSDP and DeepSpeed it is used at the first batch, and its values
+    are kept in the output directory (`reference_logprobs.json`) for training that is resumed there.
     `train_dataset`, `eval_dataset`: ranked lists. `peft_config`: train an adapter instead of the model.
-    Everything else is `transformers.Trainer`'s.
+    The other arguments are those of `transformers.Trainer`.
 
     Besides the loss it logs `accuracy`, `margin`, `ndcg`, `logps/best`, `logps/worst` and `kl`, see
     `larpo_ir.objectives.ranking_metrics`; evaluation returns them with the prefix `eval_`.
 
     Raises `ValueError` for invalid lists (naming the row), unknown objectives (listing the choices) and references
-    that cannot be had under FSDP or DeepSpeed: of a `ref_model`, or through a cache that has no name for the policy.
+    that FSDP or DeepSpeed makes impossible: a `ref_model`, or a cache that cannot identify the policy.
     """
 
     args: LarPOConfig
@@ -123,7 +123,7 @@ class LarPOTrainer(Trainer):
         policy, tokenizer = load(model, processing_class, "AutoModelForCausalLM", "LarPOTrainer")
         policy = _prepared(policy, args, peft_config)
         self.objective: Objective = args.build_objective()
-        # mean over lists, and of how many lists
+        # by name: means over lists, each with its number of lists
         self._metrics: dict[str, list[tuple[float, int]]] = defaultdict(list)
         self._widest_list = 0
         self._tokenizer = tokenizer
@@ -141,7 +141,7 @@ class LarPOTrainer(Trainer):
         # The loss is divided by the number of lists in a step, see compute_loss.
         self.model_accepts_loss_kwargs = True
         self._keep_outputs_as_they_are()
-        # One way for all processes: with sharded loading only the first holds weights to try it on.
+        # The main process chooses for all: with sharded loading no other holds weights to try a way on.
         self.way: Way = COMPILED if args.torch_compile else from_main(choose_way(policy, args.layout))
         collator.layout = self.way.layout
         self._show_first_prompt()
@@ -166,7 +166,7 @@ class LarPOTrainer(Trainer):
         )
 
     def _show_first_prompt(self) -> None:
-        """Announce how prompts are read, unless the user has said it (`chat`)."""
+        """Announce the first prompt as the model reads it, unless the user has set `chat`."""
         lists: Any = self.train_dataset
         if self.args.chat is None and is_main_process() and lists is not None and len(lists):
             read = self._tokenizer.decode(lists[0]["prompt_ids"])
@@ -187,11 +187,11 @@ class LarPOTrainer(Trainer):
 
     @property
     def _shares_out_the_policy(self) -> bool:
-        """Whether processes will hold parts of the policy once it is wrapped. Before, some may hold none of it."""
+        """True if processes will hold parts of the policy once it is wrapped. Before, some may hold none of it."""
         return self.is_fsdp_enabled or self.is_deepspeed_enabled
 
     def _keep_outputs_as_they_are(self) -> None:
-        """In mixed precision FSDP 2 would round what a model returns, here log-probabilities, to half precision."""
+        """In mixed precision, keep FSDP 2 from rounding outputs (here log-probabilities) to half precision."""
         plugin = self.accelerator.state.fsdp_plugin if self.is_fsdp_enabled else None
         policy: Any = getattr(plugin, "mixed_precision_policy", None)
         if plugin is not None and getattr(policy, "output_dtype", None) is not None:
@@ -205,7 +205,7 @@ class LarPOTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         mask, ref_logps = inputs["mask"], self._reference.of(model, inputs)
-        with self.accelerator.autocast():  # ours, as the model's own is around a forward that is not called
+        with self.accelerator.autocast():  # ours, because the model's own wraps a forward that is not called
             logps = batch_logprobs(model, inputs, mask.numel(), self.way).view(mask.shape)
         output = self.objective(
             logps,
@@ -231,7 +231,7 @@ class LarPOTrainer(Trainer):
         return self.accelerator.reduce(lists, "sum") if self.args.world_size > 1 else lists
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """By tokens when `max_tokens_per_batch` says so, otherwise the Trainer's, by count."""
+        """Batches by tokens if `max_tokens_per_batch` is set, otherwise the Trainer's batches by count."""
         if self.args.max_tokens_per_batch is None or self.train_dataset is None:
             return super().get_train_dataloader()
         sampler = TokenBudgetSampler(
@@ -249,7 +249,7 @@ class LarPOTrainer(Trainer):
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
         )
-        # the batches are this process's already: accelerate has only to put them on the device
+        # the batches are already those of this process: accelerate only puts them on the device
         prepared: DataLoader[Any] = prepare_data_loader(
             loader, device=self.args.device, num_processes=1, process_index=0, put_on_device=True
         )
@@ -310,8 +310,8 @@ class LarPOTrainer(Trainer):
         return output._replace(metrics={**(output.metrics or {}), **metrics})
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """The policy for `from_pretrained`, whole also where FSDP writes sharded checkpoints: without it the Trainer
-        would save nothing there."""
+        """Save the whole policy for `from_pretrained`, also if FSDP writes sharded checkpoints, for which the Trainer
+        alone saves nothing."""
         plugin = self.accelerator.state.fsdp_plugin if self.is_fsdp_enabled and not _internal_call else None
         of_checkpoints = getattr(plugin, "state_dict_type", None)
         if plugin is not None:

@@ -1,8 +1,8 @@
 """Log-probabilities of the reference for a trainer's lists.
 
-They are taken from the lists' column `ref_logps`, or computed before the first step. Where processes share out the
-policy (FSDP, DeepSpeed), no process can run it before it is wrapped. Then the lists get numbers (column `row`), and
-the first batch has the log-probabilities of all of them computed.
+They are taken from the lists' column `ref_logps`, or computed before the first step. If each process
+holds a part of the policy (FSDP, DeepSpeed), no process can run it before it is wrapped. Then the lists get numbers
+(column `row`), and the log-probabilities of all lists are computed at the first batch.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class TrainerReference:
     """Adds `ref_logps` to a trainer's datasets, and finds them for each of its batches."""
 
     def __init__(self, trainer: LarPOTrainer) -> None:
-        # Weak, so that a trainer and its optimiser go when the last user of it goes.
+        # A weak reference, so that trainer and optimiser are freed when nothing else uses them.
         self._trainer: LarPOTrainer = weakref.proxy(trainer)
         self.deferred = DeferredReference(Path(trainer.args.output_dir or ".") / REFERENCE_FILE)
 
     def add_to(self, dataset: Dataset, ref_model: nn.Module | None) -> Dataset:
-        """Add `ref_logps`, or the numbers by which to find them later, unless they are there or not needed."""
+        """Add `ref_logps`, or numbers to find them by later, unless they are there or not needed."""
         dataset = dataset.remove_columns("num_truncated")
         if "ref_logps" in dataset.column_names or not self._trainer.objective.needs_reference:
             return dataset
@@ -64,14 +64,14 @@ class TrainerReference:
     def logprobs(
         self, lists: list[TokenizedList], ref_model: nn.Module | None, policy: nn.Module | None = None
     ) -> list[list[float]]:
-        """Log-probabilities of `ref_model` or, without one, of the policy; `policy`: as it is wrapped, if it is."""
+        """Log-probabilities of `ref_model` or, without one, of the policy. `policy`: the policy if it is wrapped."""
         trainer = self._trainer
         unwrapped = trainer.accelerator.unwrap_model(trainer.model) if ref_model is None else ref_model
         adapter = getattr(unwrapped, "disable_adapter", None) if ref_model is None else None
         model = unwrapped if policy is None else policy
         if policy is None and not is_sharded(model):
             model = model.to(trainer.args.device)
-        # in the precision of training, or the implicit rewards of a fresh policy would not be 0
+        # in the precision of training: otherwise the implicit rewards of a fresh policy are not 0
         with trainer.accelerator.autocast(), adapter() if adapter is not None else nullcontext():
             return fixed_logprobs(
                 model,
@@ -84,11 +84,9 @@ class TrainerReference:
             )
 
     def of(self, policy: nn.Module, inputs: dict[str, Tensor]) -> Tensor | None:
-        """[batch, list] of a batch. The first batch of all has the deferred log-probabilities computed."""
+        """Values of a batch, [batch, list], None if it has none. The first batch computes the deferred ones."""
         if self.deferred.pending:
-            resumed = (
-                self._trainer.state.global_step > 0
-            )  # the policy is no longer what it was before training
+            resumed = self._trainer.state.global_step > 0  # training has already changed the policy
             values = None if resumed else self.logprobs(self.deferred.lists, None, policy)
             self.deferred.settle(values, self._trainer.args.device)
         if "rows" not in inputs:
@@ -97,9 +95,9 @@ class TrainerReference:
 
 
 class DeferredReference:
-    """Reference log-probabilities of lists that are numbered now and scored later, when there is a model to run.
+    """Reference log-probabilities of lists that are numbered now and scored later, when a model can run.
 
-    They are kept in the file `path`: training that is resumed has no model any more to compute them with.
+    The file `path` keeps them, because resumed training no longer has the model that computes them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -108,16 +106,16 @@ class DeferredReference:
 
     @property
     def pending(self) -> bool:
-        """Whether there are lists without values."""
+        """True if there are lists without values."""
         return bool(self.lists)
 
     def number(self, lists: Sequence[TokenizedList]) -> list[int]:
-        """Take in lists; they are known by these numbers."""
+        """Add lists and return their numbers."""
         self.lists += lists
         return list(range(len(self.lists) - len(lists), len(self.lists)))
 
     def settle(self, values: list[list[float]] | None, device: torch.device) -> None:
-        """Keep the values of all lists; None: what is in the file. Raises `ValueError` if that is of other lists."""
+        """Keep the values of all lists; None reads the file. Raises `ValueError` if the file is of other lists."""
         if values is None:
             values = self._read()
         elif is_main_process():
@@ -126,7 +124,7 @@ class DeferredReference:
         self.lists = []
 
     def of(self, numbers: Tensor) -> Tensor:
-        """[lists, widest list of all]: their values, 0 where a list has ended."""
+        """Values of these lists, [lists, widest list of all], 0 where a list has ended."""
         if self._values is None:
             raise RuntimeError("the references were not computed before they were asked for")
         return self._values[numbers]
