@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from larpo_ir.tasks.math.brackets import split as split
-from larpo_ir.tasks.math.brackets import wrapped as wrapped
 from larpo_ir.tasks.math.expressions import Node
 from larpo_ir.tasks.math.units import Beside
 

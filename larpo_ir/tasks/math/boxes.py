@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from larpo_ir.tasks.math.unit_words import beside as beside
+from larpo_ir.tasks.math.unit_words import beside
 
 MAX_LENGTH = 2_000  # characters of an answer; a longer one is not read
 MAX_BOXES = 500  # from the end

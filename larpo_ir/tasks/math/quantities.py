@@ -8,9 +8,6 @@ from itertools import pairwise
 
 from larpo_ir.tasks.math import units
 from larpo_ir.tasks.math.answers import Answer, Quantity, Reading, Unordered
-from larpo_ir.tasks.math.bases import NUMBER_WORDS as NUMBER_WORDS
-from larpo_ir.tasks.math.bases import based as based
-from larpo_ir.tasks.math.clocks import clock as clock
 from larpo_ir.tasks.math.expressions import Node, Num, Product, Sum, choose_sign, has, negative
 from larpo_ir.tasks.math.parser import parse
 from larpo_ir.tasks.math.suffixes import end_of_number

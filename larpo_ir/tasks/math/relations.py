@@ -8,7 +8,6 @@ from fractions import Fraction
 from larpo_ir.tasks.math import sameness
 from larpo_ir.tasks.math.answers import Answer, Based, Equation, Named, Quantity
 from larpo_ir.tasks.math.expressions import Name, Node, Num, Sum, names, negative
-from larpo_ir.tasks.math.naming import name_of as name_of
 from larpo_ir.tasks.math.parser import parse
 from larpo_ir.tasks.math.regions import FLIPPED, everything, half_line, intersection
 from larpo_ir.tasks.math.tokens import Token, Unreadable
