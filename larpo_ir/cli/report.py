@@ -15,8 +15,8 @@ def report_runs(
     Args:
         runs: folders of runs
         output: folder for the report; by default `report` in the run's folder, or beside the first of several
-        measure: of the comparison query by query, e.g. Pass@1; by default the first that all runs have
-        max_lists: how many candidate lists the page holds, spread evenly over runs and iterations
+        measure: measure of the comparison query by query, e.g. Pass@1; by default the first that all runs have
+        max_lists: largest number of candidate lists on the page, spread evenly over runs and iterations
     """
     from larpo_ir.report.writing import report
 

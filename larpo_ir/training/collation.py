@@ -80,17 +80,9 @@ def tokenize_dataset(
         asked = [
             ask(prompt, f"{place}: prompt") for prompt, place in zip(rows["prompt"], places, strict=True)
         ]
-        if "completion_ids" in rows:
-            prompts = tokenize_prompts(tokenizer, asked, places=places)
-            lists = [TokenizedList(*ids) for ids in zip(prompts, rows["completion_ids"], strict=True)]
-        else:
-            completions = [[clean_chat(text) for text in texts] for texts in rows["completions"]]
-            ended = rows.get("finished") or [[True] * len(texts) for texts in completions]
-            ends = [[append_eos and whole for whole in flags] for flags in ended]
-            lists = tokenize_lists(tokenizer, asked, completions, append_eos=ends, places=places)
         lists = [
             fit(tokens, max_length, where=f"row {index}: its prompt")
-            for index, tokens in zip(indices, lists, strict=True)
+            for index, tokens in zip(indices, _lists(tokenizer, rows, asked, places, append_eos), strict=True)
         ]
         return {
             "prompt_ids": [tokens.prompt_ids for tokens in lists],
@@ -107,6 +99,19 @@ def tokenize_dataset(
         load_from_cache_file=False,
         desc="Tokenising",
     )
+
+
+def _lists(
+    tokenizer: Any, rows: dict[str, list[Any]], asked: list[Any], places: list[str], append_eos: bool
+) -> list[TokenizedList]:
+    """Prompts and completions as tokens: those that were sampled, or else those of their text."""
+    if "completion_ids" in rows:
+        prompts = tokenize_prompts(tokenizer, asked, places=places)
+        return [TokenizedList(*ids) for ids in zip(prompts, rows["completion_ids"], strict=True)]
+    completions = [[clean_chat(text) for text in texts] for texts in rows["completions"]]
+    ended = rows.get("finished") or [[True] * len(texts) for texts in completions]
+    ends = [[append_eos and whole for whole in flags] for flags in ended]
+    return tokenize_lists(tokenizer, asked, completions, append_eos=ends, places=places)
 
 
 def lists_of(dataset: Dataset) -> list[TokenizedList]:

@@ -17,7 +17,7 @@ from larpo_ir.objectives import Objective, get_objective
 @documented
 @dataclass
 class LarPOConfig(TrainingArguments):
-    """`TrainingArguments` and what a ranking objective needs besides.
+    """`TrainingArguments`, and the settings that a ranking objective needs besides.
 
     Three defaults differ from transformers': `learning_rate`, `logging_steps` and `remove_unused_columns`. Every list
     of an optimiser step weighs the same, over devices and accumulated batches, whatever is in a batch.
@@ -69,7 +69,7 @@ class LarPOConfig(TrainingArguments):
         default="auto",
         metadata=described(
             "Speed",
-            "How a list is laid out: auto puts its prompt through the model once for all of its responses, where that"
+            "Layout of a list: auto puts its prompt through the model once for all of its responses, where that"
             " is exact for the model; shared insists on it; plain repeats the prompt for every response.",
         ),
     )
