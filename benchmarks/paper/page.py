@@ -8,7 +8,6 @@ from math import isnan
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
 from benchmarks.paper.claims import RULE
 from benchmarks.paper.study import PaperStudy
@@ -16,7 +15,8 @@ from benchmarks.paper.table import STUDIES
 from larpo_ir.data.files import write_atomically
 from larpo_ir.evaluation.studies import PER_QUERY, Study, folder_of
 from larpo_ir.evaluation.tables import markdown_table
-from larpo_ir.provenance.outputs import environment
+from larpo_ir.provenance.output_folder import OutputFolder
+from larpo_ir.provenance.outputs import environment, read_config
 
 INTRODUCTION = """# The paper's tables and figures
 
@@ -106,7 +106,7 @@ def _beside(study: Study, paper_study: PaperStudy) -> pd.DataFrame:
 
 def study_in(folder: Path) -> Study:
     """A study read back from the folder that `larpo_ir.evaluation.studies.study` filled."""
-    settings = yaml.safe_load((folder / "config.yaml").read_text())
+    settings = read_config(OutputFolder(folder).config)
     names = list(dict.fromkeys(pd.read_csv(folder / "summary.csv")["condition"]))
     values = {}
     for name in names:

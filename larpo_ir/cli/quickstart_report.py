@@ -18,6 +18,7 @@ from larpo_ir.evaluation.measures import judge
 from larpo_ir.evaluation.significance import compare, summarise
 from larpo_ir.evaluation.tables import curve, interval, markdown_table
 from larpo_ir.provenance.outputs import environment
+from larpo_ir.provenance.run_directory import RunDirectory
 from larpo_ir.rewards import LogProb, MajorityVote
 
 if TYPE_CHECKING:
@@ -59,8 +60,10 @@ def compare_strategies(run: Path, n: int) -> pd.DataFrame:
     the verifier (Best-of-n with a perfect reward model). Measure: share of problems answered correctly
     (Success@1), against greedy with a paired t-test, Holm-corrected.
     """
-    greedy = pd.read_parquet(run / "iteration-00" / "held_out_greedy.parquet")
-    samples = pd.read_parquet(run / "iteration-00" / "held_out_samples.parquet")
+    greedy, samples = (
+        pd.read_parquet(RunDirectory(run).frame_file(0, name))
+        for name in ("held_out_greedy", "held_out_samples")
+    )
     samples = samples[samples["draw"] < n].reset_index(drop=True)
     in_order_drawn = samples.assign(score=-samples["draw"].astype(float), rank=samples["draw"])
     systems = {

@@ -171,7 +171,7 @@ def diagnose(directory: str | os.PathLike[str]) -> pd.DataFrame:
         raise ValueError(f"{run.path}: no run (there is no {run.name_of(0)} in it)")
     rows = [
         summarise(values).rename_axis("diagnostic").reset_index().assign(iteration=iteration, on=on)
-        for iteration in range(sum(1 for path in run.path.glob("iteration-??") if path.is_dir()))
+        for iteration in range(run.num_iterations)
         for on, values in _diagnostics(run, iteration)
     ]
     columns = ["iteration", "on", "diagnostic", "mean", "low", "high", "num_queries"]

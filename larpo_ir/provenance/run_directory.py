@@ -41,6 +41,11 @@ class RunDirectory(OutputFolder):
         """Rewards of all candidates as grades."""
         return self / "qrels.trec"
 
+    @property
+    def num_iterations(self) -> int:
+        """Number of iterations that have a folder, the policy before alignment counted."""
+        return sum(1 for path in self.path.glob("iteration-??") if path.is_dir())
+
     def iteration(self, number: int) -> Path:
         """The folder of π_S and of the candidates that were sampled from it."""
         return self / self.name_of(number)

@@ -10,10 +10,8 @@ from typing import Any
 import pandas as pd
 
 from larpo_ir.data.digests import as_written, digest_rows
+from larpo_ir.provenance.output_folder import OutputFolder
 from larpo_ir.provenance.outputs import read_config
-from larpo_ir.provenance.run_directory import RunDirectory
-
-CLAIM = {"config.yaml", "environment.json"}
 
 
 @contextmanager
@@ -28,19 +26,20 @@ def claimed(folder: Path, settings: dict[str, Any], content: pd.DataFrame) -> It
         raise ValueError(f"{there} is a file; choose a folder for the output")
     is_new = there != folder
     settings = as_written({**settings, "digest": digest_rows(content)})
-    config = folder / "config.yaml"
-    before = read_config(config) if config.exists() else settings
+    output = OutputFolder(folder)
+    before = read_config(output.config) if output.config.exists() else settings
     if before != settings and {**before, "digest": settings["digest"]} == settings:
         raise ValueError(
             f"{folder} holds a different evaluation: the responses or the data have changed;"
             " choose another folder for the output or delete that one"
         )
-    RunDirectory(folder).claim(settings, free=())
+    output.claim(settings, free=())
     try:
         yield
     finally:
-        if {path.name for path in folder.iterdir()} <= CLAIM:
-            for name in CLAIM:
-                (folder / name).unlink(missing_ok=True)
+        records = {output.config, output.environment}
+        if set(folder.iterdir()) <= records:
+            for record in records:
+                record.unlink(missing_ok=True)
             if is_new:
                 folder.rmdir()
