@@ -52,9 +52,22 @@ SHAPES = (
 
 
 def register(name: str) -> Callable[[type[RankingLoss]], type[RankingLoss]]:
-    """Class decorator: give a loss the name by which `get_loss` and configuration files know it."""
+    """Class decorator: give a loss the name by which `get_loss` and configuration files know it.
+
+    Raises `ValueError` for a name that is taken, and for a class that is no dataclass or has no formula or source.
+    """
 
     def decorate(cls: type[RankingLoss]) -> type[RankingLoss]:
+        if name in LOSSES:
+            raise ValueError(
+                f"there is a loss {name!r} already, {LOSSES[name].__name__}; choose another name"
+            )
+        if "__dataclass_params__" not in vars(cls):
+            raise ValueError(f"{cls.__name__} is no dataclass; put @register above @dataclass(frozen=True)")
+        if missing := [text for text in ("formula", "source") if not getattr(cls, text, "")]:
+            raise ValueError(
+                f"{cls.__name__} has no {' and no '.join(missing)}; set each as a class attribute"
+            )
         cls.name = name
         cls.__doc__ = (
             f"{inspect.cleandoc(cls.__doc__ or '')}\n\n{cls.formula}\n\nSource: {cls.source}\n{SHAPES}"
@@ -203,6 +216,8 @@ class PairLoss(RankingLoss):
     pairs: ClassVar[Literal["all", "best against worst"]] = "all"
 
     def kernel(self, score_difference: Tensor, relevance_difference: Tensor) -> Tensor:
+        """[..., list, list]: the loss of every pair. Pairs that do not count are masked afterwards, so that value and
+        gradient must be finite for every difference."""
         raise NotImplementedError
 
     def weights(self, scores: Tensor, relevance: Tensor, mask: Tensor) -> Tensor | None:

@@ -6,6 +6,7 @@ import doctest
 import itertools
 import math
 from collections import Counter
+from dataclasses import dataclass
 from math import exp, log, log2
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from larpo_ir.losses import LOSSES, RankingLoss, available_losses, get_loss
+from larpo_ir.losses import LOSSES, PairLoss, RankingLoss, available_losses, get_loss, register
 
 DOUBLE = torch.float64
 PAGE = Path(__file__).parent.parent / "docs" / "losses.md"
@@ -177,6 +178,24 @@ def test_by_hand(name: str, parameters: dict[str, Any], example: tuple[list, lis
 
 def test_every_loss_is_in_the_table_above() -> None:
     assert {name for name, *_ in BY_HAND} == set(available_losses())
+
+
+def test_a_loss_that_cannot_be_registered_is_one_line() -> None:
+    class NoDataclass(PairLoss):
+        formula = source = "x"
+
+    @dataclass(frozen=True)
+    class NoSource(PairLoss):
+        formula = "x"
+
+    for name, cls, message in (
+        ("pairwise", NoSource, "there is a loss 'pairwise' already, PairwiseLogistic; choose another name"),
+        ("new", NoDataclass, r"NoDataclass is no dataclass; put @register above @dataclass\(frozen=True\)"),
+        ("new", NoSource, "NoSource has no source; set each as a class attribute"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            register(name)(cls)
+    assert "new" not in available_losses()
 
 
 @pytest.mark.parametrize(

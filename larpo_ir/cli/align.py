@@ -43,7 +43,7 @@ def align_policies(
         align: settings of the loop; the objective is --objectives' where that is given
         generator: the policy, a model by path, and how to sample from it
         policy: instead of a generator: a small policy made from the lists' text
-        reward: a reranker by class_path
+        reward: a reranker by name or import path, e.g. RewardModel
         prompts: topics to align on, JSON Lines or Parquet
         eval_prompts: held-out topics
         lists: recorded lists (any layout that larpo_ir.data.lists knows), or responses that larpo-ir rerank has

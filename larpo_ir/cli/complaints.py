@@ -26,10 +26,17 @@ def in_short(error: str, component: Callable[..., Any]) -> str:
         r'Parser key "(\w+)": Expected a dot import path string: (\S+)( Given value: \S+)?', line
     )
     if unknown is None:
-        return line
+        return line + _hint(line)
     key, name = unknown.group(1, 2)
     choices = ", ".join(_classes(component, key))
     return f"{key}: unknown class {name!r}; choose one of {choices}, or give an import path"
+
+
+def _hint(line: str) -> str:
+    """Advice that the parser does not have."""
+    if re.match(r'Parser key "reward": Import path \S* ?does not correspond to a subclass of Reranker', line):
+        return "; a rule of your own is given as --reward VerifiableReward --reward.fn IMPORT.PATH"
+    return ""
 
 
 def _classes(component: Callable[..., Any], option: str) -> list[str]:

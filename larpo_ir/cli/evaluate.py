@@ -27,10 +27,10 @@ def evaluate_run(
         measures: with --qrels: names as ir_measures knows them, and Pass@N, e.g. nDCG@10 or '[nDCG@10, P@1]'
         output: with --qrels: also write the table there, as CSV; with --task: a folder for items, summary and tables
         seed: of the bootstrap
-        task: gsm8k, math, mixeval or alpaca_eval
+        task: a task, e.g. gsm8k; an unknown name is answered with all of them
         data: the task's files: problems, items, or AlpacaEval's reference outputs
-        judge: a class by class_path; mixeval: a generator that reads a response, instead of rules; alpaca_eval: a
-            judge from larpo_ir.rewards, which compares two responses
+        judge: a class by name or import path; mixeval: a generator that reads a response, instead of rules;
+            alpaca_eval: a judge from larpo_ir.rewards, which compares two responses
     """
     if qrels is not None and task is None:
         _evaluate_against_qrels(results, qrels, measures, output, seed)

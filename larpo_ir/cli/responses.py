@@ -31,7 +31,7 @@ def generate(
         topics: JSON Lines or Parquet with the column query (or question, instruction) or prompt (a text or a chat)
         output: where the responses go: .parquet, .jsonl, or a TREC run. A file that is there is kept, and refused
             unless it was made from the same
-        task: read topics in this task's own form: gsm8k, math, mixeval or alpaca_eval
+        task: read topics in this task's own form, e.g. gsm8k; an unknown name is answered with all of them
         examples: worked examples to show before each question, JSON Lines with question and answer (or query,
             response)
         num_examples: how many of them, the first ones; by default four, or all where there are fewer
@@ -68,7 +68,7 @@ def rerank(reward: Reranker, results: str, output: str = "runs/reranked.parquet"
     """Rank responses with a reward.
 
     Args:
-        reward: a reranker by class_path, e.g. larpo_ir.rewards.RewardModel
+        reward: a reranker by name or import path, e.g. RewardModel
         results: responses as larpo-ir generate wrote them, .parquet or .jsonl
         output: where the ranked responses go: .parquet, .jsonl, or a TREC run. A file that is there is kept, and
             refused unless it was made from the same

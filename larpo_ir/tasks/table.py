@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pandas as pd
 
+from larpo_ir.data.results import require_columns
 from larpo_ir.tasks import gsm8k, math, mixeval
 from larpo_ir.tasks.evaluation import PathLike, Recorded, evaluate_graded, exactly
 
 # The two kinds of things that `--judge` may be, as messages name them.
 GENERATOR, JUDGE = (
     "a generator that reads responses, such as OpenAIGenerator",
-    "a judge from larpo_ir.rewards.judges",
+    "a judge from larpo_ir.rewards",
 )
 
 
@@ -33,10 +35,27 @@ class Task:
     needs_judge: bool = False
 
     def read(self, path: PathLike) -> pd.DataFrame:
-        """Read the task's files as topics. Raises `FileNotFoundError` where there are none."""
+        """Read the task's files as topics: `qid` as text, `query`, and `gold` where answers are right or wrong.
+
+        Raises `FileNotFoundError` where there are none, and `ValueError` where there is no item in them.
+        """
         if not Path(path).exists():
             raise FileNotFoundError(f"{path}: no such file or folder; give the task's own files")
-        return self.load(path)
+        topics = self.load(path)
+        require_columns(topics, ["qid", "query"], "a task")
+        if topics.empty:
+            raise ValueError(f"{path} is empty: no items to answer")
+        return topics.astype({"qid": str})
+
+
+def _graded(module: ModuleType, groups: Sequence[str] = ()) -> Task:
+    """A task whose responses are right or wrong, by the functions of its module.
+
+    `load(path)` returns topics `qid, query, gold`; `extract_answer(text)` the answer in a response, None if there is
+    none; `is_correct(text, gold)` says whether a response is right. `groups`: columns of the topics by whose values
+    the score is broken down.
+    """
+    return Task(module.load, partial(evaluate_graded, grade=exactly(module), groups=groups))
 
 
 def get_task(name: str) -> Task:
@@ -101,8 +120,8 @@ def _evaluate_comparisons(recorded: Recorded) -> pd.DataFrame:
 
 
 TASKS: dict[str, Task] = {
-    "gsm8k": Task(gsm8k.load, partial(evaluate_graded, grade=exactly(gsm8k))),
-    "math": Task(math.load, partial(evaluate_graded, grade=exactly(math), groups=("level", "subject"))),
+    "gsm8k": _graded(gsm8k),
+    "math": _graded(math, groups=("level", "subject")),
     "mixeval": Task(
         mixeval.load,
         partial(

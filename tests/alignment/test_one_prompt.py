@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 from datasets import load_from_disk
 
-import larpo_ir.models.frames
 import larpo_ir.models.decoding
+import larpo_ir.models.frames
 import larpo_ir.rewards.models
 import larpo_ir.training.trainer_reference
 from larpo_ir import (
