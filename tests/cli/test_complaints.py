@@ -122,3 +122,11 @@ def test_what_is_missing_is_named(tmp_path, capsys):
     assert "needs --generator" in complaint(capsys)
     assert run("align", "--config", tmp_path / "none.yaml") == 2
     assert "none.yaml" in complaint(capsys)
+
+
+def test_a_rule_given_as_a_reward_is_told_how(tmp_path, capsys):
+    results = write_jsonl(tmp_path / "r.jsonl", [{"qid": "1", "query": "x", "docno": "d", "text": "y"}])
+    assert run("rerank", "--reward", "math.sqrt", "--results", results) == 2
+    assert complaint(capsys).endswith(
+        "; a rule of your own is given as --reward VerifiableReward --reward.fn IMPORT.PATH"
+    )
