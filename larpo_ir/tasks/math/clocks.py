@@ -17,10 +17,15 @@ def clock(run: list[Token], how: Reading) -> Answer | None:
     """The time that tokens write; None where they write no time. A number alone is none: 6 PM is."""
     if len(run) == 1 and run[0].text in _HALF_OF_TWELVE:
         return Clock((12, 0, 0), _HALF_OF_TWELVE[run[0].text], None)
-    half = run[-1].text if run[-1].kind == "word" and run[-1].text in ("am", "pm") else None
-    rest = run[:-1] if half else run
+    rest, half = _without_half(run)
     time = _TIME.fullmatch(" ".join(token.text for token in rest)) if len(rest) <= 5 else None
     if time is None or int(time[1]) > 24 or not (half or time[2]):
         return None
     ratio = Quantity(parse(rest), units.Beside()) if not half and not time[3] else None
     return Clock(tuple(int(part or 0) for part in time.groups()), half, ratio)
+
+
+def _without_half(run: list[Token]) -> tuple[list[Token], str | None]:
+    """`6:00 PM` as 6:00 and the half of the day."""
+    last = run[-1]
+    return (run[:-1], last.text) if last.kind == "word" and last.text in ("am", "pm") else (run, None)
