@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from datasets import load_from_disk
 
-import larpo_ir.models.generators
+import larpo_ir.models.decoding
 from larpo_ir import AlignConfig, Generator, VerifiableReward, align, list_logprobs
 from larpo_ir.cli import main
 from larpo_ir.training.reference import frame_logprobs
@@ -58,7 +58,7 @@ def test_what_is_asked_is_what_the_template_writes(generator, name, monkeypatch)
     tokenizer = load_tokenizer(name)
     read = []
     monkeypatch.setattr(
-        larpo_ir.models.generators,
+        larpo_ir.models.decoding,
         "decode",
         lambda model, prompts, *rest, **options: read.extend(prompts) or [],
     )

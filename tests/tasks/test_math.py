@@ -301,6 +301,12 @@ def test_no_text_raises():
             assert is_correct(response, f"\\sqrt{{17}} {answer}") in (True, False)
 
 
+def test_nested_sets_take_no_longer_a_level() -> None:
+    """Each level was compared twice: 12 levels took half a second, 30 would have taken days."""
+    whole, decimal = (r"\{1," * 40 + number + r"\}" * 40 for number in ("2", "2.0"))
+    assert is_correct(rf"\boxed{{{whole}}}", decimal)
+
+
 def test_nested_equations_take_no_longer_a_level() -> None:
     """Each level was read twice: 30 levels would have taken days."""
     assert is_correct(r"\boxed{" + "x=(" * 60 + "5" + ")" * 60 + "}", "5")

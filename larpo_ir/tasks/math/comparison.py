@@ -2,6 +2,7 @@ r"""Equality of answers. Marks (AM, N) that gold lacks do not count, so `equal(g
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Sequence
 
@@ -35,7 +36,7 @@ def equal(gold: Answer, found: Answer) -> bool:
         case _, Named():
             return _found_named(gold, found)
         case Unordered(), Unordered():
-            return _covers(gold.items, found.items) and _covers(found.items, gold.items, swapped=True)
+            return _cover_each_other(gold.items, found.items)
         case Ordered(), Ordered():
             return _in_order(gold, found)
         case Ordered(items), Unordered(joined=True):
@@ -94,9 +95,20 @@ def _values(named: Named, other: Answer) -> tuple[Answer, ...]:
 # --- Several items ------------------------------------------------------------------------------------------
 
 
-def _covers(items: Sequence[Answer], others: Sequence[Answer], swapped: bool = False) -> bool:
-    """Whether each of `items` equals one of `others`."""
-    return all(any(_try(b, a) if swapped else _try(a, b) for b in others) for a in items)
+def _cover_each_other(gold: Sequence[Answer], found: Sequence[Answer]) -> bool:
+    """True if each item of one side equals an item of the other.
+
+    A pair is compared once for both sides: twice at every level would double the time with each level of sets in sets.
+    """
+
+    @functools.cache
+    def same(a: int, b: int) -> bool:
+        return _try(gold[a], found[b])
+
+    golds, founds = range(len(gold)), range(len(found))
+    return all(any(same(a, b) for b in founds) for a in golds) and all(
+        any(same(a, b) for a in golds) for b in founds
+    )
 
 
 def _try(gold: Answer, found: Answer) -> bool:
