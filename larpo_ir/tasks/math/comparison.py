@@ -98,7 +98,7 @@ def _values(named: Named, other: Answer) -> tuple[Answer, ...]:
 def _cover_each_other(gold: Sequence[Answer], found: Sequence[Answer]) -> bool:
     """True if each item of one side equals an item of the other.
 
-    A pair is compared once for both sides: twice at every level would double the time with each level of sets in sets.
+    A pair is compared once for both sides: twice would double the time with every level of sets in sets.
     """
 
     @functools.cache
