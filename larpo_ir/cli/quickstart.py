@@ -80,6 +80,8 @@ class QuickstartConfig:
             whole(getattr(self, name), name, 1)
         from larpo_ir.objectives import get_objective
 
+        if not self.objectives:
+            raise ValueError("objectives is empty; name at least one")
         for objective in self.objectives:
             get_objective(objective)
 

@@ -20,7 +20,6 @@ import math
 import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -28,6 +27,7 @@ from larpo_ir.data.chats import Messages, clean_chat, is_chat, looks_templated
 from larpo_ir.data.records import Row
 
 REQUIRED = ("prompt", "completions", "relevance")
+TWO_GRADES = "there are relevance and scores, and they differ; keep the one that is meant"
 PER_COMPLETION = ("ref_logps", "completion_ids", "finished", "docnos", "policies")
 ID_COLUMNS = ("qid", "id", "prompt_id", "query_id")
 TEXT_KEYS = ("text", "response", "completion", "output")
@@ -215,11 +215,14 @@ def _with_system(prompt: Any, row: Row) -> Any:
 # Layouts
 
 
-def _own(row: Row, grades: str = "relevance") -> Row:
+def _own(row: Row) -> Row:
+    """A ranked list. Its grades are `relevance`, or else `scores`: two columns that differ would be a guess."""
+    grades = {name: row[name] for name in ("relevance", "scores") if row.get(name) is not None}
+    if len(grades) == 2 and grades["relevance"] != grades["scores"]:
+        raise ValueError(TWO_GRADES)
     optional = {key: row[key] for key in PER_COMPLETION if row.get(key) is not None}
-    return {
-        "prompt": row["prompt"], "completions": row["completions"], "relevance": row[grades], **optional
-    }  # fmt: skip
+    relevance = next(iter(grades.values()), None)
+    return {"prompt": row["prompt"], "completions": row["completions"], "relevance": relevance, **optional}
 
 
 def _parallel(completions: str, grades: str) -> Callable[[Row], Row]:
@@ -311,7 +314,7 @@ def _last_turn(column: str) -> Callable[[Row], tuple[Any, Any]]:
 # The most specific first: published sets often carry a chosen/rejected pair beside their whole list.
 FORMATS = (
     Format("ranked lists", ("prompt", "completions", "relevance"), _own),
-    Format("ranked lists", ("prompt", "completions", "scores"), partial(_own, grades="scores")),
+    Format("ranked lists", ("prompt", "completions", "scores"), _own),
     Format(
         "SimPO",
         ("prompt", "all_generated_responses", "all_rm_scores"),

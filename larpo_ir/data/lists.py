@@ -34,6 +34,7 @@ from larpo_ir.data.formats import (
     ID_COLUMNS,
     PER_COMPLETION,
     REQUIRED,
+    TWO_GRADES,
     Format,
     format_of,
     known_layout,
@@ -107,10 +108,13 @@ def check_lists(dataset: Dataset) -> None:
         if known_layout(dataset.column_names):
             advice = "; convert the dataset with larpo_ir.read_lists(dataset)"
         raise ValueError(f"ranked lists need the column(s) {', '.join(missing)}; there are {have}{advice}")
-    checked = [column for column in (*REQUIRED, *PER_COMPLETION) if column in dataset.column_names]
+    names = (*REQUIRED, *PER_COMPLETION, "scores")
+    checked = [column for column in names if column in dataset.column_names]
     for number, row in enumerate(dataset.select_columns(checked).with_format(None)):
         try:
             _check_row(row)
+            if row.get("scores") not in (None, row["relevance"]):
+                raise ValueError(TWO_GRADES)
         except ValueError as error:
             raise ValueError(f"row {number}: {error}") from None
 

@@ -13,6 +13,12 @@ def load(model: Any, tokenizer: Any, head: str, who: str) -> tuple[Any, Any]:
     `head` names the `transformers` class that loads the model; a missing tokenizer is the one saved beside it. `who`
     asks, and begins the one line of a `ValueError` where there is nothing to load.
     """
+    if not _is_path(model) and not hasattr(model, "config"):
+        raise ValueError(f"{who}: the model is {model!r:.60}; give a folder, a name on the hub, or a model")
+    if tokenizer is not None and not _is_path(tokenizer) and not callable(tokenizer):
+        raise ValueError(
+            f"{who}: the tokenizer is {tokenizer!r:.60}; give a folder, a name on the hub, or a tokenizer"
+        )
     if tokenizer is None:
         tokenizer = model if _is_path(model) else model.config._name_or_path
         if not tokenizer:

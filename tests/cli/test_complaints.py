@@ -9,6 +9,7 @@ import yaml
 
 from larpo_ir.models import ResponseGenerator
 from tests.cli.programs import complaint, offline, run, write_jsonl
+from tests.small_models import make_model, make_tokenizer
 
 BAD_GENERATORS = {
     "no such class": (
@@ -130,3 +131,18 @@ def test_a_rule_given_as_a_reward_is_told_how(tmp_path, capsys):
     assert complaint(capsys).endswith(
         "; a rule of your own is given as --reward VerifiableReward --reward.fn IMPORT.PATH"
     )
+
+
+@pytest.mark.parametrize("value", ["5", '{"a": 1}'])
+def test_a_tokenizer_of_the_wrong_kind_is_one_line(tmp_path, capsys, value):
+    make_model().save_pretrained(tmp_path / "m")
+    make_tokenizer(bos=True).save_pretrained(tmp_path / "m")
+    topics = write_jsonl(tmp_path / "t.jsonl", [{"query": "x"}])
+    options = ["--generator.model", tmp_path / "m", "--generator.tokenizer", value]
+    assert run("generate", *options, "--topics", topics, "--output", tmp_path / "o.jsonl") == 2
+    assert "Generator: the tokenizer is" in complaint(capsys)
+
+
+def test_a_quickstart_without_objectives_is_one_line(capsys):
+    assert run("quickstart", "--objectives", "[]") == 2
+    assert "objectives is empty; name at least one" in complaint(capsys)

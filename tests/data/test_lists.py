@@ -797,3 +797,18 @@ def test_a_row_without_an_id_leaves_the_others_theirs():
     rows = [{"id": "a", "prompt": "2+2?", "responses": ["4", "5"], "rewards": [1, 0]}]
     rows.append({"prompt": "2+3?", "responses": ["4", "5"], "rewards": [0, 1]})
     assert read_lists(rows)["id"] == ["a", "row-1"]
+
+
+def test_two_columns_of_grades_must_agree() -> None:
+    row = {"prompt": "2+2?", "completions": ["4", "5"]}
+    both = {**row, "relevance": [0.0, 1.0], "scores": [1.0, 0.0]}
+    with pytest.raises(ValueError, match=r"row 0: there are relevance and scores, and they differ"):
+        read_lists([both])
+    with pytest.raises(ValueError, match=r"row 0: there are relevance and scores, and they differ"):
+        to_pairs(Dataset.from_list([both]))
+    for grades in ({"relevance": [1, 0], "scores": [1, 0]}, {"relevance": None, "scores": [1, 0]}):
+        assert read_lists([{**row, **grades}])["relevance"][0] == [1.0, 0.0]
+    assert (
+        to_pairs(Dataset.from_list([{**row, "relevance": [1.0, 0.0], "scores": [1.0, 0.0]}]))[0]["chosen"]
+        == "4"
+    )
