@@ -110,7 +110,7 @@ class LarPOConfig(TrainingArguments):
     )
 
     def __post_init__(self) -> None:
-        # Not told that they run on CPUs, transformers takes launched processes that see no accelerator for strangers.
+        # Without `use_cpu`, transformers treats launched CPU processes as independent.
         self.use_cpu = self.use_cpu or (num_processes() > 1 and not torch.accelerator.is_available())
         super().__post_init__()  # type: ignore[no-untyped-call]  # transformers says no types here
         if self.layout not in LAYOUTS:
