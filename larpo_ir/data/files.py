@@ -5,7 +5,8 @@
     with whole_folder("runs/encoder") as filling:
         encoder.save(filling)
 
-A reader, or a crash in between, sees what was there before, or all of what was written.
+A reader, or a crash in between, sees the old file or the whole new one. A folder is never half filled; while it is
+exchanged for the new one there is a moment without either.
 """
 
 from __future__ import annotations

@@ -26,10 +26,13 @@ from collections.abc import Iterable
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
-from larpo_ir.data.chats import Messages as Messages
-from larpo_ir.data.chats import check_completion, check_prompt, check_text, is_chat
-from larpo_ir.data.chats import completion_text as completion_text
-from larpo_ir.data.chats import prompt_text as prompt_text
+from larpo_ir.data.chats import (
+    Messages,
+    check_completion,
+    check_prompt,
+    check_text,
+    is_chat,
+)
 from larpo_ir.data.formats import (
     ID_COLUMNS,
     PER_COMPLETION,

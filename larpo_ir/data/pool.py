@@ -18,8 +18,7 @@ import numpy as np
 import pandas as pd
 
 from larpo_ir.data.chats import as_text
-from larpo_ir.data.grades import Grades as Grades
-from larpo_ir.data.grades import labels_of
+from larpo_ir.data.grades import Grades, labels_of
 from larpo_ir.data.list_rows import rows_from_lists
 from larpo_ir.data.lists import read_lists
 from larpo_ir.data.pool_files import read_pool, typed, write_pool

@@ -29,7 +29,8 @@ from ir_measures import Measure, Metric, ParamInfo
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from larpo_ir.data.pool import CandidatePool, Grades
+from larpo_ir.data.grades import Grades
+from larpo_ir.data.pool import CandidatePool
 from larpo_ir.data.results import numbers, rank_results, require_columns
 from larpo_ir.evaluation.significance import compare, holm, summarise
 

@@ -1,11 +1,11 @@
 from .checkpoints import load_policy as load_policy
+from .drawn import Drawn as Drawn
 from .fingerprints import fingerprint as fingerprint
 from .generators import Generator as Generator
 from .policies import SmallPolicy as SmallPolicy
 from .policies import train_tokenizer as train_tokenizer
 from .prompting import Prompting as Prompting
 from .prompting import prompting_for as prompting_for
-from .responses import Drawn as Drawn
 from .responses import ResponseGenerator as ResponseGenerator
 from .scoring import list_logprobs as list_logprobs
 from .scoring import list_mask as list_mask

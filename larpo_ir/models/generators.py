@@ -26,10 +26,11 @@ from larpo_ir.models.distributed import (
     num_processes,
     share,
 )
-from larpo_ir.models.drawn import Response
+from larpo_ir.models.drawn import Drawn, Response
 from larpo_ir.models.prompting import Prompting, prompting_for
-from larpo_ir.models.responses import RESULT_TYPES, Drawn, ResponseGenerator, options_of_all
-from larpo_ir.models.tokenization import end_of_turn, pad_token_of, tokenize_prompts
+from larpo_ir.models.responses import RESULT_TYPES, ResponseGenerator, options_of_all
+from larpo_ir.models.templates import end_of_turn
+from larpo_ir.models.tokenization import pad_token_of, tokenize_prompts
 from larpo_ir.models.wrappers import context_length, evaluating
 
 __all__ = ["RESULT_TYPES", "Drawn", "Generator", "ResponseGenerator"]

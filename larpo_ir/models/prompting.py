@@ -137,7 +137,8 @@ class Prompting:
 
 def prompting_for(tokenizer: Any, **options: Any) -> Prompting:
     """`Prompting` with a tokenizer's own template. Raises `ValueError` for `chat=True` without a template."""
-    from larpo_ir.models.templates import is_templated, start_text
+    from larpo_ir.models.template_reading import start_text
+    from larpo_ir.models.templates import is_templated
 
     has_template = bool(getattr(tokenizer, "chat_template", None))
     if options.get("chat") and not has_template:

@@ -28,7 +28,7 @@ from larpo_ir.data.options import whole
 from larpo_ir.data.prompts import asked_in, key_of, one_prompt_each
 from larpo_ir.data.results import docno_of, require_columns
 from larpo_ir.models.distributed import is_main_process
-from larpo_ir.models.drawn import Drawn as Drawn
+from larpo_ir.models.drawn import Drawn
 from larpo_ir.models.prompting import Prompting
 
 logger = logging.getLogger("larpo_ir")

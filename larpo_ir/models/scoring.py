@@ -37,9 +37,7 @@ from larpo_ir.data.chats import Messages
 from larpo_ir.models.attention import IMPLEMENTATIONS, KINDS_OF_LAYERS, attention_inputs, window_of
 from larpo_ir.models.layouts import BATCH_OF, Batch, fill, units
 from larpo_ir.models.tokenization import TokenizedList, pad_token_of, tokenize_lists
-from larpo_ir.models.wrappers import context_length as context_length
-from larpo_ir.models.wrappers import evaluating, learns_a_prompt
-from larpo_ir.models.wrappers import unwrap as unwrap
+from larpo_ir.models.wrappers import context_length, evaluating, learns_a_prompt, unwrap
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

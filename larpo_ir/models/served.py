@@ -28,8 +28,9 @@ from tqdm.auto import tqdm
 
 from larpo_ir.data.prompts import asked_in
 from larpo_ir.models import response_cache
+from larpo_ir.models.drawn import Drawn
 from larpo_ir.models.prompting import Prompting
-from larpo_ir.models.responses import Drawn, ResponseGenerator, options_of_all
+from larpo_ir.models.responses import ResponseGenerator, options_of_all
 
 CHAT, PLAIN = "/chat/completions", "/completions"
 LOGPROBS: dict[str, dict[str, Any]] = {CHAT: {"logprobs": True}, PLAIN: {"logprobs": 1}}

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from larpo_ir.data.chats import Messages, check_prompt, clean_chat, is_chat
-from larpo_ir.models.template_reading import Template as Template
-from larpo_ir.models.template_reading import read_template, write
-from larpo_ir.models.template_reading import start_text as start_text
+from larpo_ir.models.template_reading import Template, read_template, write
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

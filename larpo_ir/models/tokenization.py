@@ -37,9 +37,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from larpo_ir.data.chats import Messages, check_completion, clean_chat
-from larpo_ir.models.templates import Template, render, render_prompt, start_text, template_of
-from larpo_ir.models.templates import end_of_turn as end_of_turn
-from larpo_ir.models.templates import is_templated as is_templated
+from larpo_ir.models.template_reading import Template, start_text
+from larpo_ir.models.templates import render, render_prompt, template_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -15,7 +15,8 @@ from larpo_ir.data.chats import Messages, as_text, with_response
 from larpo_ir.data.prompts import asked_in, key_of
 from larpo_ir.models.checkpoints import load
 from larpo_ir.models.prompting import prompting_for
-from larpo_ir.models.templates import render, start_text, template_of
+from larpo_ir.models.template_reading import start_text
+from larpo_ir.models.templates import render, template_of
 from larpo_ir.models.wrappers import evaluating
 from larpo_ir.rewards.reranker import Reranker, describe
 

@@ -31,16 +31,9 @@ from larpo_ir.models.distributed import (
 from larpo_ir.models.fingerprints import fingerprint
 from larpo_ir.models.frames import lists_of_frame
 from larpo_ir.models.layouts import BATCH_OF, fill, units
-from larpo_ir.models.scoring import (
-    MAX_TOKENS,
-    Way,
-    batch_logprobs,
-    choose_way,
-    context_length,
-    to_device,
-    unwrap,
-)
+from larpo_ir.models.scoring import MAX_TOKENS, Way, batch_logprobs, choose_way, to_device
 from larpo_ir.models.tokenization import TokenizedList, pad_token_of
+from larpo_ir.models.wrappers import context_length, unwrap
 from larpo_ir.training.batching import whole_steps
 from larpo_ir.training.logprob_cache import LogprobCache
 

@@ -32,8 +32,9 @@ from larpo_ir.losses import preferred_pairs
 from larpo_ir.models.checkpoints import load
 from larpo_ir.models.distributed import from_main, is_main_process, num_processes
 from larpo_ir.models.layouts import cost
-from larpo_ir.models.scoring import Way, batch_logprobs, choose_way, context_length
+from larpo_ir.models.scoring import Way, batch_logprobs, choose_way
 from larpo_ir.models.tokenization import pad_token_of
+from larpo_ir.models.wrappers import context_length
 from larpo_ir.objectives import Objective
 from larpo_ir.training.batching import TokenBudgetSampler
 from larpo_ir.training.collation import ListCollator, lists_of, tokenize_dataset

@@ -15,7 +15,8 @@ from sentence_transformers.util import batch_to_device
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from larpo_ir.data.lists import check_lists, completion_text, prompt_text
+from larpo_ir.data.chats import completion_text, prompt_text
+from larpo_ir.data.lists import check_lists
 from larpo_ir.losses import RankingLoss, available_losses, get_loss
 from retrieval_bridge.retrieval.reranker import Model, load_cross_encoder
 from retrieval_bridge.training.arguments import check_arguments

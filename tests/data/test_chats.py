@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from larpo_ir.data import lists
 from larpo_ir.data.chats import (
     as_text,
     check_completion,
@@ -118,11 +117,6 @@ def test_texts():
     assert as_text([SYSTEM, USER]) == "system: Be brief.\n\nuser: 2+2?"
     assert as_text([USER, ASSISTANT, USER]) == "user: 2+2?\n\nassistant: 4\n\nuser: 2+2?"
     assert as_text([ASSISTANT]) == "assistant: 4"
-    assert (lists.prompt_text, lists.completion_text, lists.is_chat) == (
-        prompt_text,
-        completion_text,
-        is_chat,
-    )
 
 
 def test_a_response_is_a_message_or_more_of_the_last_one():

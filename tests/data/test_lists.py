@@ -14,15 +14,10 @@ import pytest
 from datasets import Dataset, DatasetDict
 from trl.data_utils import extract_prompt
 
+from larpo_ir.data.chats import completion_text, prompt_text
 from larpo_ir.data.formats import FORMATS, ID_COLUMNS, format_of
 from larpo_ir.data.list_rows import lists_from_rows
-from larpo_ir.data.lists import (
-    check_lists,
-    completion_text,
-    prompt_text,
-    read_lists,
-    to_pairs,
-)
+from larpo_ir.data.lists import check_lists, read_lists, to_pairs
 from larpo_ir.data.records import read_records, read_table
 from larpo_ir.models.tokenization import tokenize_lists
 from tests.small_models import make_styled_tokenizer

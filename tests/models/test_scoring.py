@@ -11,8 +11,9 @@ from torch import nn
 
 from larpo_ir.models import scoring
 from larpo_ir.models.layouts import cost
-from larpo_ir.models.scoring import choose_way, context_length, list_logprobs, list_mask, score_lists, unwrap
+from larpo_ir.models.scoring import choose_way, list_logprobs, list_mask, score_lists
 from larpo_ir.models.tokenization import TokenizedList, pad_token_of, tokenize_lists
+from larpo_ir.models.wrappers import context_length, unwrap
 from larpo_ir.objectives import get_objective
 from larpo_ir.training.trainer import disable_dropout
 from tests.small_models import ARCHITECTURES, make_model, make_tokenizer, naive_logprob, naive_scores

@@ -11,14 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trl.data_utils import apply_chat_template
 
-from larpo_ir.models.templates import template_of
-from larpo_ir.models.tokenization import (
-    end_of_turn,
-    is_templated,
-    render_prompt,
-    tokenize_lists,
-    tokenize_prompts,
-)
+from larpo_ir.models.templates import end_of_turn, is_templated, template_of
+from larpo_ir.models.tokenization import render_prompt, tokenize_lists, tokenize_prompts
 from tests.small_models import (
     CHAT_TEMPLATE,
     SPECIALS,

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from larpo_ir.models.scoring import list_logprobs
-from larpo_ir.models.tokenization import end_of_turn, render_prompt, tokenize_lists, tokenize_prompts
+from larpo_ir.models.templates import end_of_turn
+from larpo_ir.models.tokenization import render_prompt, tokenize_lists, tokenize_prompts
 
 CHATS = [
     [{"role": "user", "content": "What is the capital of France?"}],

@@ -10,13 +10,8 @@ from trl.data_utils import apply_chat_template
 
 from larpo_ir.data.chats import with_response
 from larpo_ir.data.lists import read_lists, to_pairs
-from larpo_ir.models.tokenization import (
-    end_of_turn,
-    is_templated,
-    render_prompt,
-    tokenize_lists,
-    tokenize_prompts,
-)
+from larpo_ir.models.templates import end_of_turn, is_templated
+from larpo_ir.models.tokenization import render_prompt, tokenize_lists, tokenize_prompts
 from tests.real.conftest import load_tokenizer
 
 SYSTEM, USER = {"role": "system", "content": "Be brief."}, {"role": "user", "content": "2+2?"}
